@@ -1,0 +1,1 @@
+"""What the services promise each other: errors, rights, events and one typed client per service."""
