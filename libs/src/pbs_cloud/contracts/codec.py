@@ -51,14 +51,14 @@ def from_message(message: Message, cls: type[T]) -> T:
     return cls(
         **{
             name: None if optional and not message.HasField(name) else _read(getattr(message, name), hint)
-            for name, hint, optional in _plan(cls)
+            for name, hint, optional in _plan(cast(Hashable, cls))
         }
     )
 
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {k: v for name, _, _ in _plan(type(value)) if (v := _plain(getattr(value, k := name))) is not None}
+        return {k: v for name, _, _ in _plan(cast(Hashable, type(value))) if (v := _plain(getattr(value, k := name))) is not None}
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
     return value
