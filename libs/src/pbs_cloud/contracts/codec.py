@@ -20,8 +20,7 @@ M = TypeVar("M", bound=Message)
 
 
 @functools.cache
-def _plan(cls: Hashable) -> tuple[tuple[str, Any, bool], ...]:
-    """(field name, item or nested type, optional) for each field of a dataclass."""
+def _cached_plan(cls: Hashable) -> tuple[tuple[str, Any, bool], ...]:
     hints = typing.get_type_hints(cls)
     plan = []
     for field in dataclasses.fields(cast(Any, cls)):
@@ -30,6 +29,11 @@ def _plan(cls: Hashable) -> tuple[tuple[str, Any, bool], ...]:
             hint, optional = next(a for a in typing.get_args(hint) if a is not type(None)), True
         plan.append((field.name, hint, optional))
     return tuple(plan)
+
+
+def _plan(cls: type[Any]) -> tuple[tuple[str, Any, bool], ...]:
+    """(field name, item or nested type, optional) for each field of a dataclass."""
+    return _cached_plan(cast(Hashable, cls))
 
 
 def _read(value: Any, hint: Any) -> Any:
@@ -51,14 +55,15 @@ def from_message(message: Message, cls: type[T]) -> T:
     return cls(
         **{
             name: None if optional and not message.HasField(name) else _read(getattr(message, name), hint)
-            for name, hint, optional in _plan(cast(Hashable, cls))
+            for name, hint, optional in _plan(cls)
         }
     )
 
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {k: v for name, _, _ in _plan(cast(Hashable, type(value))) if (v := _plain(getattr(value, k := name))) is not None}
+        fields = ((name, _plain(getattr(value, name))) for name, _, _ in _plan(type(value)))
+        return {name: plain for name, plain in fields if plain is not None}
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
     return value
