@@ -1,5 +1,7 @@
 """Evaluation of ACL entries (rest-api A.8)."""
 
+import itertools
+
 import pytest
 
 from pbs_cloud.contracts.context import AclEntry, Caller
@@ -103,4 +105,4 @@ def test_levels_name_existing_roles_and_grow() -> None:
     for entries in LEVELS.values():
         assert all(role in ROLES for _, role in entries)
         grown.append(privileges(caller("a@pbs", *((path, "a@pbs", role) for path, role in entries)), "/datastore/s"))
-    assert all(lower < higher for lower, higher in zip(grown, grown[1:], strict=False))
+    assert all(lower < higher for lower, higher in itertools.pairwise(grown))
