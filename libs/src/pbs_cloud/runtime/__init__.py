@@ -1,0 +1,1 @@
+"""What every service stands on: settings, logs, metrics, database, outbox, bus, gRPC, lifecycle (README.md)."""

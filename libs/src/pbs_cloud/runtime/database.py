@@ -1,0 +1,220 @@
+"""Postgres for one service: a pool in its schema, tenant-bound transactions, patience while the server is away."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import asyncpg
+
+from pbs_cloud.contracts.errors import Unavailable
+from pbs_cloud.runtime.clock import SYSTEM_CLOCK, Clock
+from pbs_cloud.runtime.lifecycle import Component
+from pbs_cloud.runtime.logging import get_logger
+from pbs_cloud.runtime.revisions import head_revision, is_current
+
+T = TypeVar("T")
+Connection = Any  # asyncpg carries no types: a pooled `asyncpg.Connection`
+
+ALL_TENANTS = "*"
+WAIT_SECONDS = 30.0
+_CONNECT_SECONDS = 5.0
+_STATEMENT_SECONDS = 60.0
+_CONFLICT_RETRIES = 10
+_CONFLICTS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+_SERVER_WENT = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+)
+_AWAY = "the database is not available"
+
+_log = get_logger(__name__)
+
+
+class Database(Component):
+    """Pool of connections that log in as the service's role, with `search_path` set to its schema.
+
+    Every statement runs in `tenant()` or `system()`: outside them row-level security refuses all rows. `json` and
+    `jsonb` columns are Python values. A lost connection surfaces as `contracts.errors.Unavailable`; the pool outlives
+    restarts of the server.
+    """
+
+    name = "database"
+
+    def __init__(
+        self, url: str, *, schema: str, application_name: str, max_size: int = 10, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self.schema = schema
+        self._clock = clock
+        self._head = head_revision(schema)
+        self._reachable = False
+        self._closed = False
+        self._pool_arguments: dict[str, Any] = {
+            "dsn": url,
+            "min_size": 1,
+            "max_size": max_size,
+            "timeout": _CONNECT_SECONDS,
+            "command_timeout": _STATEMENT_SECONDS,
+            "init": _install_codecs,
+            "server_settings": {"search_path": schema, "application_name": application_name},
+        }
+        self._pool: Any = None
+
+    async def start(self) -> None:
+        """Connect; waits for the server and for the schema's migrations as long as it takes."""
+        delay, reason = 0.02, None
+        while (problem := await self._connect()) is not None:
+            if problem != reason:
+                _log.info("waiting for the database", schema=self.schema, reason=problem)
+                reason = problem
+            await self._clock.sleep(delay)
+            delay = min(delay * 2, 1.0)
+        self._reachable = True
+
+    async def stop(self) -> None:
+        """Close all connections; waits at most five seconds for running transactions."""
+        self._closed, self._reachable = True, False
+        if self._pool is None:
+            return
+        try:
+            await asyncio.wait_for(self._pool.close(), 5.0)
+        except TimeoutError:
+            self._pool.terminate()
+
+    def ready(self) -> bool:
+        """Whether the last attempt to use the server succeeded."""
+        return self._reachable
+
+    async def ping(self, timeout: float = 2.0) -> bool:
+        """Whether a statement can run right now."""
+        try:
+            async with self.system(wait=timeout) as connection:
+                await connection.execute("SELECT 1")
+        except Unavailable:
+            return False
+        return True
+
+    @asynccontextmanager
+    async def tenant(self, tenant_id: str, *, wait: float = WAIT_SECONDS) -> AsyncIterator[Connection]:
+        """A transaction that sees only rows of `tenant_id`.
+
+        Args:
+            wait: seconds to wait for a server that is away, before the transaction has begun.
+
+        Raises:
+            Unavailable: no connection in `wait` seconds, or it was lost before the commit was confirmed.
+        """
+        if tenant_id in ("", ALL_TENANTS):
+            raise ValueError(f"{tenant_id!r} is no tenant")
+        async with self._transaction(tenant_id, wait, None) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def system(self, *, wait: float = WAIT_SECONDS, isolation: str | None = None) -> AsyncIterator[Connection]:
+        """A transaction that sees all tenants, for jobs that cross them; never for the request of a tenant.
+
+        Args:
+            wait: as in `tenant`.
+            isolation: `repeatable_read` or `serializable`; default read committed.
+        """
+        async with self._transaction(ALL_TENANTS, wait, isolation) as connection:
+            yield connection
+
+    async def retrying(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Run `work`, which opens its own transaction, again after a serialization failure or a deadlock."""
+        for attempt in range(_CONFLICT_RETRIES):
+            try:
+                return await work()
+            except _CONFLICTS:
+                await self._clock.sleep((0.5 + secrets.randbelow(1000) / 1000) * 0.005 * 2 ** min(attempt, 6))
+        return await work()
+
+    async def _connect(self) -> str | None:
+        """What is missing; None when the pool stands and the schema is migrated."""
+        try:
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(**self._pool_arguments)
+            if self._head is None:
+                return None
+            async with self.system(wait=0.0) as connection:
+                found = await connection.fetchval("SELECT version_num FROM alembic_version")
+        except (OSError, Unavailable, asyncpg.InterfaceError) as error:
+            return str(error) or type(error).__name__
+        except asyncpg.PostgresError as error:
+            return str(error)
+        return None if is_current(found, self._head) else f"schema is at {found}, needs {self._head}"
+
+    @asynccontextmanager
+    async def _transaction(self, tenant_id: str, wait: float, isolation: str | None) -> AsyncIterator[Connection]:
+        connection, transaction = await self._begin(tenant_id, wait, isolation)
+        try:
+            try:
+                yield connection
+            except BaseException:
+                await _roll_back(connection, transaction)
+                raise
+            await transaction.commit()
+        except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
+            if not _is_lost(connection, error):
+                raise
+            self._reachable = False
+            raise Unavailable(_AWAY) from error
+        finally:
+            await self._pool.release(connection)
+
+    async def _begin(self, tenant_id: str, wait: float, isolation: str | None) -> tuple[Connection, Any]:
+        """A connection with an open transaction bound to the tenant."""
+        deadline, delay = self._clock.monotonic() + wait, 0.02
+        while True:
+            if self._pool is None or self._closed:
+                raise Unavailable(_AWAY)
+            remaining = max(deadline - self._clock.monotonic(), 0.0)
+            try:
+                begun = await self._begin_once(tenant_id, max(remaining, 1.0), isolation)
+            except (OSError, asyncpg.InterfaceError, *_SERVER_WENT) as error:
+                self._reachable = False
+                if remaining <= delay:
+                    raise Unavailable(_AWAY) from error
+            else:
+                self._reachable = True
+                return begun
+            await self._clock.sleep(delay)
+            delay = min(delay * 2, 1.0)
+
+    async def _begin_once(self, tenant_id: str, timeout: float, isolation: str | None) -> tuple[Connection, Any]:
+        connection = await self._pool.acquire(timeout=timeout)
+        try:
+            transaction = connection.transaction(isolation=isolation)
+            await transaction.start()
+            await connection.fetchval("SELECT set_config('pbs.tenant', $1, true)", tenant_id)
+        except BaseException:
+            await self._pool.release(connection)
+            raise
+        return connection, transaction
+
+
+async def _roll_back(connection: Connection, transaction: Any) -> None:
+    if connection.is_closed():
+        return
+    try:
+        await transaction.rollback()
+    except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
+        _log.debug("rollback failed", error=str(error))
+
+
+def _is_lost(connection: Connection, error: BaseException) -> bool:
+    return isinstance(error, _SERVER_WENT) or bool(connection.is_closed())
+
+
+async def _install_codecs(connection: Connection) -> None:
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(name, encoder=_encode_json, decoder=json.loads, schema="pg_catalog")
+
+
+def _encode_json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
