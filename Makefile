@@ -20,3 +20,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml $(addsuffix /pyproject.toml,$(M
 	@cp $(UV) $(VENV)/.uv && VIRTUAL_ENV=$(CURDIR)/$(VENV) $(VENV)/.uv pip sync --quiet --require-hashes requirements.lock && mv $(VENV)/.uv $(UV)
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation $(addprefix -e ,$(MEMBERS))
 	@touch $@
+
+lock: $(VENV)/.ready ## resolve all dependencies again into requirements.lock
+	@$(UV) lock --quiet
+	@$(UV) export --quiet --frozen --all-packages --all-groups --no-emit-workspace --format requirements-txt --no-header -o requirements.lock

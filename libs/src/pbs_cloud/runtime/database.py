@@ -56,7 +56,7 @@ class Database(Component):
         self._closed = False
         self._pool_arguments: dict[str, Any] = {
             "dsn": url,
-            "min_size": 1,
+            "min_size": 0,
             "max_size": max_size,
             "timeout": _CONNECT_SECONDS,
             "command_timeout": _STATEMENT_SECONDS,
@@ -73,7 +73,7 @@ class Database(Component):
                 _log.info("waiting for the database", schema=self.schema, reason=problem)
                 reason = problem
             await self._clock.sleep(delay)
-            delay = min(delay * 2, 1.0)
+            delay = min(delay * 1.5, 0.5)
         self._reachable = True
 
     async def stop(self) -> None:
@@ -139,9 +139,9 @@ class Database(Component):
         try:
             if self._pool is None:
                 self._pool = await asyncpg.create_pool(**self._pool_arguments)
-            if self._head is None:
-                return None
             async with self.system(wait=0.0) as connection:
+                if self._head is None:
+                    return None
                 found = await connection.fetchval("SELECT version_num FROM alembic_version")
         except (OSError, Unavailable, asyncpg.InterfaceError) as error:
             return str(error) or type(error).__name__
@@ -199,7 +199,7 @@ class Database(Component):
 
 
 async def _roll_back(connection: Connection, transaction: Any) -> None:
-    if connection.is_closed():
+    if _is_closed(connection):
         return
     try:
         await transaction.rollback()
@@ -207,8 +207,15 @@ async def _roll_back(connection: Connection, transaction: Any) -> None:
         _log.debug("rollback failed", error=str(error))
 
 
+def _is_closed(connection: Connection) -> bool:
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:  # the pool has taken it back already, because it was lost
+        return True
+
+
 def _is_lost(connection: Connection, error: BaseException) -> bool:
-    return isinstance(error, _SERVER_WENT) or bool(connection.is_closed())
+    return isinstance(error, _SERVER_WENT) or _is_closed(connection)
 
 
 async def _install_codecs(connection: Connection) -> None:

@@ -51,8 +51,8 @@ def configure_logging(*, level: str = "info", format: str = "auto", process: str
 
 
 def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
-    """A logger whose lines carry `logger=name`."""
-    return cast(structlog.typing.FilteringBoundLogger, structlog.get_logger(logger=name.removeprefix("pbs_cloud.")))
+    """A logger whose lines carry `source=name`."""
+    return cast(structlog.typing.FilteringBoundLogger, structlog.get_logger(source=name.removeprefix("pbs_cloud.")))
 
 
 def hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -67,5 +67,5 @@ class _Bridge(logging.Handler):
     """Lines of libraries that use the standard library's logging."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        log = structlog.get_logger(logger=record.name)
+        log = structlog.get_logger(source=record.name)
         log.log(record.levelno, record.getMessage(), exc_info=record.exc_info or None)
