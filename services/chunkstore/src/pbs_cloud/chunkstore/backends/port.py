@@ -1,11 +1,11 @@
 """The one way to stored bytes: what a directory and a bucket both do (formats 7, 8; architecture "Storage layouts").
 
-Chunks are addressed by digest, every other file by its relative path of `formats.layout` (`ns/a/vm/100/…/x.fidx`); where
-these stand in the directory or bucket is the backend's business, and only its.
+Chunks are addressed by digest, every other file by its relative path of `formats.layout` (`ns/a/vm/100/…/x.fidx`);
+where these stand in the directory or bucket is the backend's business, and only its.
 
-Errors, all from `contracts.errors`: `NotFound` (no such object), `NoSpace` (no room; nothing is left behind), `Unavailable`
-(the storage is away or answered with an error; nothing is known about the outcome), `DataCorrupt` (what is there cannot be
-right), `Conflict` (the place belongs to somebody else). Every method may be repeated.
+Errors, all from `contracts.errors`: `NotFound` (no such object), `NoSpace` (no room; nothing is left behind),
+`Unavailable` (the storage is away or answered with an error; nothing is known about the outcome), `DataCorrupt` (what
+is there cannot be right), `Conflict` (the place belongs to somebody else). Every method may be repeated.
 """
 
 from __future__ import annotations
@@ -24,13 +24,22 @@ READ_PIECE = 1024 * 1024
 class StoreLocation:
     """What of a datastore row decides where its bytes are.
 
-    `backend_type`: `filesystem` or `s3`; `location`: directory below the data folder, or key prefix, without slashes at its
-    ends; `config`: the row's configuration.
+    `backend_type`: `filesystem` or `s3`; `location`: directory below the data folder, or key prefix, without slashes at
+    its ends; `uuid`: goes into our mark, by which we know our own; `config`: the row's configuration.
     """
 
     backend_type: str
     location: str
+    uuid: str = ""
     config: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Bytes of the file system that a store is on."""
+
+    total: int
+    available: int
 
 
 class ChunkBackend(Protocol):
@@ -65,6 +74,9 @@ class ChunkBackend(Protocol):
 
     async def close(self) -> None:
         """Release locks and connections."""
+
+    async def space(self) -> Space | None:
+        """Room of the file system; None for a bucket, which has no limit of its own."""
 
     # ------------------------------------------------------------------------------------------------ chunks
 
@@ -122,7 +134,10 @@ class ChunkBackend(Protocol):
         """Delete everything below a directory, itself included; `prefix` ends with `/`. A missing one is no error."""
 
     def list_files(self, prefix: str = "") -> AsyncIterator[tuple[str, int]]:
-        """Key and size of every file below `prefix` (empty or ending with `/`), in no order; no chunks, no temporaries."""
+        """Key and size of every file below `prefix` (empty or ending with `/`), in no order.
+
+        Chunks, temporary files and namespace markers are left out.
+        """
 
     async def make_namespace(self, path: str) -> None:
         """Make `ns/a/ns/b/` (every level); one that exists is no error."""
