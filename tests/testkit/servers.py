@@ -32,7 +32,6 @@ from pbs_cloud.server.spawn import LIFE_LINE, plain_environment, tied
 FAST_SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
-    "synchronous_commit": "off",
     "log_min_duration_statement": "-1",
 }
 
