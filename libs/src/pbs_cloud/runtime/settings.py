@@ -3,9 +3,11 @@
 `load_settings()` is the way in: a wrong value raises `ConfigError`, which names the variable.
 """
 
+import hashlib
 import os
 import re
 import socket
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -20,6 +22,7 @@ from pbs_cloud.runtime.errors import ConfigError
 _STORE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{2,31}")
 _TENANT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _DEFAULT_STORE = "default"
+_RUN_PATH_LIMIT = 72  # what a socket's path leaves of 107 bytes for the longest name below
 
 
 def _default_data_dir() -> Path:
@@ -97,7 +100,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
     otlp_endpoint: str | None = Field(None, description="OpenTelemetry collector; tracing is off without it")
-    shutdown_seconds: float = Field(20.0, ge=0, le=86_400, description="limit for sessions that still run at a stop")
+    shutdown_seconds: float = Field(5.0, ge=0, le=86_400, description="limit for sessions that still run at a stop")
 
     # Set by the supervisor for each process.
     worker_index: int = Field(0, ge=0)
@@ -230,8 +233,12 @@ class Settings(BaseSettings):
 
     @property
     def run_path(self) -> Path:
-        """Folder of the unix sockets: `PBS_RUN_DIR`, else `run` in the data folder."""
-        return self.run_dir or self.data_dir / "run"
+        """Folder of the unix sockets: `PBS_RUN_DIR`, else `run` in the data folder; a temporary one if too long."""
+        run = self.run_dir or self.data_dir / "run"
+        if len(os.fsencode(run)) <= _RUN_PATH_LIMIT:
+            return run
+        digest = hashlib.sha256(os.fsencode(run)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"pbs-cloud-{os.geteuid()}-{digest}"
 
     @property
     def host_name(self) -> str:
@@ -281,9 +288,22 @@ class Settings(BaseSettings):
     @property
     def required_nats_url(self) -> str:
         """`PBS_NATS_URL`; the supervisor sets it for its children when NATS is embedded."""
+        return self._require_nats()
+
+    def _require_nats(self) -> str:
         if self.nats_url is None:
             raise ConfigError("PBS_NATS_URL: must be set when a service runs alone")
         return self.nats_url
+
+    def require_external_parts(self, service: str) -> None:
+        """Refuse to run `service` alone without the addresses it needs.
+
+        Raises:
+            ConfigError: names the variable.
+        """
+        if service in database_urls.SERVICES_WITH_SCHEMA:
+            self.database_url_for(service)
+        self._require_nats()
 
 
 def _all_or_none(**values: object) -> None:

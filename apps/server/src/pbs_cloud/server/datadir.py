@@ -9,13 +9,16 @@ from typing import IO
 from pbs_cloud.runtime.errors import ConfigError
 from pbs_cloud.runtime.settings import Settings
 
+ALL = "all"
+
 
 @dataclass(frozen=True, slots=True)
 class DataDir:
-    """Folders below `PBS_DATA_DIR`; `lock` is held as long as this object lives."""
+    """Folders below `PBS_DATA_DIR`; `lock` is held as long as this object lives. `instance`: `all`, or one service."""
 
     root: Path
     run: Path
+    instance: str
     lock: IO[str]
 
     @property
@@ -46,11 +49,16 @@ class DataDir:
     @property
     def metrics(self) -> Path:
         """Metric files of the running processes; emptied at each start."""
-        return self.run / "metrics"
+        return self.run / f"metrics-{self.instance}"
+
+    @property
+    def processes(self) -> Path:
+        """Lines `name pid` of the running processes."""
+        return self.run / ("processes" if self.instance == ALL else f"processes-{self.instance}")
 
 
-def open_data_dir(settings: Settings) -> DataDir:
-    """Create what is missing and take the lock.
+def open_data_dir(settings: Settings, instance: str = ALL) -> DataDir:
+    """Create what is missing and take the lock of this instance (`all`, or the name of one service).
 
     Raises:
         ConfigError: the folder cannot be used, or another instance uses it.
@@ -58,18 +66,18 @@ def open_data_dir(settings: Settings) -> DataDir:
     root, run = settings.data_dir, settings.run_path
     try:
         root.mkdir(parents=True, exist_ok=True)
-        lock = _take_lock(root)
+        lock = _take_lock(root, ".pbs-cloud.lock" if instance == ALL else f".pbs-cloud-{instance}.lock")
         _own_folder(root)
         _own_folder(run)
         for name in ("logs", "tls"):
             (root / name).mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
         raise ConfigError(f"PBS_DATA_DIR: cannot use {root}: {error.strerror}") from error
-    return DataDir(root, run, lock)
+    return DataDir(root, run, instance, lock)
 
 
-def _take_lock(root: Path) -> IO[str]:
-    path = root / ".pbs-cloud.lock"
+def _take_lock(root: Path, name: str) -> IO[str]:
+    path = root / name
     handle = path.open("a+")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

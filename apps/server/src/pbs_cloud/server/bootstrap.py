@@ -1,0 +1,53 @@
+"""What exists after the first start: tenant, root token, datastores."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
+
+from pbs_cloud.contracts.auth import AuthClient
+from pbs_cloud.contracts.chunkstore.catalogue import CatalogueClient
+from pbs_cloud.contracts.errors import Unavailable
+from pbs_cloud.runtime.grpc_channel import open_channel
+from pbs_cloud.runtime.settings import Settings
+from pbs_cloud.server.certificates import write_private
+
+ROOT_AUTH_ID = "root@pam!root-token"
+
+T = TypeVar("T")
+
+
+async def ensure_contents(settings: Settings) -> str | None:
+    """Make what is missing of tenant, root user, root token and datastores; waits for the services.
+
+    Returns:
+        The root token's secret if it was created now.
+    """
+    secret = await _ensure_root(settings)
+    channel = open_channel(settings.services.catalogue, settings)
+    try:
+        catalogue = CatalogueClient(channel)
+        for name in settings.all_datastores:
+            await _until_available(partial(catalogue.ensure_datastore, settings.default_tenant, name))
+    finally:
+        await channel.close()
+    return secret
+
+
+async def _ensure_root(settings: Settings) -> str | None:
+    channel = open_channel(settings.services.auth, settings)
+    try:
+        secret = await _until_available(partial(AuthClient(channel).ensure_root, settings.default_tenant))
+    finally:
+        await channel.close()
+    if secret is not None and settings.root_token_file is not None:
+        await asyncio.to_thread(write_private, settings.root_token_file, f"{secret}\n".encode())
+    return secret
+
+
+async def _until_available(call: Callable[[], Awaitable[T]]) -> T:
+    while True:
+        try:
+            return await call()
+        except Unavailable:
+            await asyncio.sleep(0.2)
