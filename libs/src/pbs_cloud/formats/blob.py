@@ -135,45 +135,55 @@ def decode(raw: Buffer, max_size: int = MAX_BLOB_SIZE) -> bytes:
 
 def decompress(body: Buffer, max_size: int) -> bytes:
     """Content of all concatenated zstd frames of ``body``, at most ``max_size`` bytes of it."""
-    return b"".join(bytes(piece) for piece in _pieces(memoryview(body), max_size))
+    content = bytearray()
+    for piece in _pieces(memoryview(body), max_size):
+        content += piece
+        if len(content) > max_size:
+            raise FormatError(f"blob: content larger than {max_size} bytes")
+    return bytes(content)
 
 
 def verify_plain_chunk(raw: Buffer, digest: bytes, size: int) -> BlobKind:
     """Require that a plain blob holds exactly ``size`` bytes with SHA-256 ``digest``; the CRC is not read.
 
     Works in pieces of 1 MiB (one buffer per thread), so memory does not grow with the content, and stops at
-    the first byte beyond ``size``.
+    the first piece beyond ``size``.
     """
     kind, header_size = parse_header(raw)
     if kind.encrypted:
         raise FormatError("chunk: encrypted, cannot be verified")
     body = memoryview(raw)[header_size:]
-    if kind is BlobKind.PLAIN:
-        length, found = len(body), hashlib.sha256(body) if len(body) == size else None
-    else:
-        length, found = 0, hashlib.sha256()
-        for piece in _pieces(body, size):
-            length += len(piece)
-            found.update(piece)
-    if length != size or found is None:
-        raise FormatError(f"chunk: content has {length} bytes, announced are {size}")
-    if found.digest() != digest:
+    if kind is BlobKind.PLAIN and len(body) != size:
+        raise FormatError(f"chunk: content has {len(body)} bytes, announced are {size}")
+    if (hashlib.sha256(body).digest() if kind is BlobKind.PLAIN else _hash_frames(body, size)) != digest:
         raise FormatError("chunk: wrong digest")
     return kind
 
 
+def _hash_frames(body: memoryview, size: int) -> bytes:
+    """SHA-256 of the content of zstd frames, which must have ``size`` bytes."""
+    length, found = 0, hashlib.sha256()
+    for piece in _pieces(body, size):
+        length += len(piece)
+        if length > size:
+            raise FormatError(f"chunk: content is longer than the announced {size} bytes")
+        found.update(piece)
+    if length < size:
+        raise FormatError(f"chunk: content has {length} bytes, announced are {size}")
+    return found.digest()
+
+
 def _pieces(body: memoryview, max_size: int) -> Iterator[memoryview]:
-    """Decompressed content in views of a buffer that the next step overwrites."""
+    """Decompressed content in views of a buffer that the next step overwrites.
+
+    The reader of the views stops beyond ``max_size``; here it only bounds the window of the decoder.
+    """
     check_frames(body)
     buffer = _thread_buffer()
-    total = 0
     try:
         decoder = zstandard.ZstdDecompressor(max_window_size=max(_MIN_WINDOW, max_size))
         with decoder.stream_reader(body, read_across_frames=True) as reader:
             while count := reader.readinto(buffer):
-                total += count
-                if total > max_size:
-                    raise FormatError(f"blob: content larger than {max_size} bytes")
                 yield buffer[:count]
     except zstandard.ZstdError as error:
         raise FormatError(f"blob: zstd: {error}") from None
