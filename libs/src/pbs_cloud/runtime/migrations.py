@@ -5,7 +5,6 @@ A script is `pbs_cloud/<service>/migrations/versions/NNNN_title.py` with `revisi
 service's role with the service's schema as search path, all pending scripts of a service in one transaction.
 """
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -110,7 +109,7 @@ async def current_revision(url: str, service: str) -> str | None:
 
 
 async def migrate_all(settings: Settings, services: tuple[str, ...] = SERVICES_WITH_SCHEMA) -> None:
-    """Roles, schemas, then the migrations of `services` one after the other (they share one transaction lock each).
+    """Roles, schemas, then the migrations of `services`, one after the other: Alembic's context is one per process.
 
     Skips the roles when every service has a URL of its own and no administrator's URL is set.
     """
@@ -118,7 +117,8 @@ async def migrate_all(settings: Settings, services: tuple[str, ...] = SERVICES_W
         await create_roles_and_schemas(settings.admin_database_url)
     elif any(getattr(settings, f"{service}_database_url") is None for service in services):
         raise ConfigError("PBS_DATABASE_URL: must be set to migrate")
-    await asyncio.gather(*(migrate(settings.database_url_for(service), service) for service in services))
+    for service in services:
+        await migrate(settings.database_url_for(service), service)
 
 
 def _upgrade(connection: "SqlConnection", service: str, folder: str) -> None:
