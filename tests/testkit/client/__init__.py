@@ -1,7 +1,7 @@
 """A PBS client as a library: behaves on the wire like the stock client, for tests and benchmarks."""
 
 from testkit.client.backup import Backup, try_backup
-from testkit.client.codec import Codec, PlainCodec
+from testkit.client.codec import Codec, EncryptingCodec, PlainCodec, SigningCodec
 from testkit.client.connection import Connection, Lost, Refused
 from testkit.client.endpoint import Credential, Endpoint, Ticket, Token
 from testkit.client.http2 import Answer, StreamReset
@@ -22,6 +22,7 @@ __all__ = [
     "Codec",
     "Connection",
     "Credential",
+    "EncryptingCodec",
     "Endpoint",
     "KnownChunk",
     "Lost",
@@ -30,6 +31,7 @@ __all__ = [
     "Refused",
     "Rest",
     "Restore",
+    "SigningCodec",
     "Snapshot",
     "StreamReset",
     "Ticket",

@@ -3,21 +3,24 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-
-from testkit.client.codec import Codec, PlainCodec
-from testkit.client.connection import Refused
-from testkit.client.cut import cut_image, cut_stream
-from testkit.client.endpoint import Credential, Endpoint
-from testkit.client.session import BackupSession
-from testkit.client.snapshot import Snapshot
-from testkit.client.upload import ArchiveResult, ArchiveUpload, KnownChunk
 
 from pbs_cloud.formats import blob
 from pbs_cloud.formats.index import DynamicIndex, FixedIndex
 from pbs_cloud.formats.manifest import BackupManifest, FileEntry
 from pbs_cloud.formats.names import MANIFEST_NAME, BackupType
+from testkit.chunker import dynamic_chunks, fixed_chunks
+from testkit.client.codec import Codec, PlainCodec
+from testkit.client.connection import Refused
+from testkit.client.endpoint import Credential, Endpoint
+from testkit.client.session import BackupSession
+from testkit.client.snapshot import Snapshot
+from testkit.client.upload import ArchiveResult, ArchiveUpload, KnownChunk
+
+IMAGE_CHUNK = 4 << 20
+AVERAGE = 512 << 10
+"""Average chunk of archives here: smaller than the stock client's 4 MiB, so that small trees have several."""
 
 
 @dataclass(slots=True)
@@ -73,11 +76,11 @@ class Backup:
 
     async def directory(self, name: str, archive: bytes, catalog: bytes | None = None) -> ArchiveResult:
         """A pxar archive, its catalog at the same time."""
-        upload = self.archive(f"{name}.pxar.didx", cut_stream(archive))
+        upload = self.archive(f"{name}.pxar.didx", dynamic_chunks([archive], AVERAGE))
         if catalog is None:
             return await upload
         other = ArchiveUpload(self.session, "dynamic", "catalog.pcat1.didx", self.codec)
-        result, listed = await asyncio.gather(upload, other.run(cut_stream(catalog, 128 << 10)))
+        result, listed = await asyncio.gather(upload, other.run(dynamic_chunks([catalog], AVERAGE // 2)))
         self._list(listed)
         return result
 
@@ -89,7 +92,9 @@ class Backup:
             ArchiveUpload(self.session, "dynamic", half, self.codec, digests)
             for half, digests in zip(halves, known, strict=True)
         ]
-        first, second = await asyncio.gather(uploads[0].run(cut_stream(metadata)), uploads[1].run(payload))
+        first, second = await asyncio.gather(
+            uploads[0].run(dynamic_chunks([metadata], AVERAGE)), uploads[1].run(payload)
+        )
         self._list(second)
         self._list(first)
         return second
@@ -99,7 +104,7 @@ class Backup:
         index = f"{name}.img.fidx"
         known = await self.known_digests(index)
         upload = ArchiveUpload(self.session, "fixed", index, self.codec, known)
-        return self._list(await upload.run(cut_image(bytes(data)), len(data)))
+        return self._list(await upload.run(fixed_chunks(_pieces(data), IMAGE_CHUNK), len(data)))
 
     async def blob(self, name: str, data: bytes) -> None:
         """A small file, encoded as one blob."""
@@ -147,6 +152,11 @@ class Backup:
 
     async def __aexit__(self, *unused: object) -> None:
         await self.session.close(abort=True)
+
+
+def _pieces(data: bytes | memoryview) -> Iterator[bytes]:
+    for start in range(0, len(data), IMAGE_CHUNK):
+        yield bytes(data[start : start + IMAGE_CHUNK])
 
 
 def _signed_by(manifest: BackupManifest, codec: Codec) -> bool:

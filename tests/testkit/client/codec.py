@@ -5,6 +5,7 @@ from typing import Protocol
 
 from pbs_cloud.formats import blob
 from pbs_cloud.formats.manifest import BackupManifest, CryptMode
+from testkit.crypto import EncryptionKey
 
 
 class Codec(Protocol):
@@ -47,3 +48,42 @@ class PlainCodec:
 
     def sign(self, manifest: BackupManifest) -> None:
         """Plain backups carry no signature."""
+
+
+class SigningCodec(PlainCodec):
+    """Crypt mode ``sign-only``: plain chunks, signed manifest."""
+
+    crypt_mode = CryptMode.SIGN_ONLY
+
+    def __init__(self, key: EncryptionKey) -> None:
+        super().__init__()
+        self._key = key
+
+    def sign(self, manifest: BackupManifest) -> None:
+        """Sign with the id key."""
+        self._key.sign(manifest)
+
+
+class EncryptingCodec:
+    """Crypt mode ``encrypt``: chunks, catalog and blobs are encrypted, the manifest is signed."""
+
+    crypt_mode = CryptMode.ENCRYPT
+
+    def __init__(self, key: EncryptionKey) -> None:
+        self._key = key
+
+    def digest(self, data: bytes) -> bytes:
+        """SHA-256 of the plain bytes and the id key."""
+        return self._key.digest(data)
+
+    def encode(self, data: bytes) -> bytes:
+        """Encrypted blob."""
+        return self._key.encrypt_blob(data)
+
+    def decode(self, raw: bytes) -> bytes:
+        """Plain bytes of an encrypted blob."""
+        return self._key.decrypt_blob(raw)
+
+    def sign(self, manifest: BackupManifest) -> None:
+        """Sign with the id key."""
+        self._key.sign(manifest)

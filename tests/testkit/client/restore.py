@@ -4,15 +4,14 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 
-from testkit.client.codec import Codec, PlainCodec
-from testkit.client.endpoint import Credential, Endpoint
-from testkit.client.session import ReaderSession
-from testkit.client.snapshot import Snapshot
-
 from pbs_cloud.formats.blob import check_crc
 from pbs_cloud.formats.index import DynamicIndex, FixedIndex
 from pbs_cloud.formats.manifest import BackupManifest, CryptMode, FileEntry
 from pbs_cloud.formats.names import MANIFEST_NAME
+from testkit.client.codec import Codec, PlainCodec
+from testkit.client.endpoint import Credential, Endpoint
+from testkit.client.session import ReaderSession
+from testkit.client.snapshot import Snapshot
 
 
 class Restore:

@@ -1,0 +1,1 @@
+"""Load on the running product and a yardstick beside it: `python -m benchmarks`."""
