@@ -215,8 +215,8 @@ class LoadSession:
     def _control(self) -> None:
         kind, flags, payload = self._kind, self._flags, bytes(self._payload)
         if kind == HEADERS:
-            fields = dict(self._decoder.decode(payload))
-            if fields.get(":status") not in ("200", None):
+            fields = {str(name): str(value) for name, value in self._decoder.decode(payload)}
+            if fields.get(":status") != "200":
                 raise LoadError(f"stream {self._stream}: {fields}")
             if flags & 1:
                 self._answered()
