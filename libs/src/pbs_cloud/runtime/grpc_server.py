@@ -186,6 +186,9 @@ class _Health:
     async def Check(self, _request: Any, _context: Any) -> Any:
         return self._answer()
 
+    async def List(self, _request: Any, _context: Any) -> Any:
+        return health_pb2.HealthListResponse(statuses={"": self._answer()})
+
     async def Watch(self, _request: Any, _context: Any) -> AsyncIterator[Any]:
         last = None
         while True:
