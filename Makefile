@@ -6,6 +6,14 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 export UV_PYTHON_DOWNLOADS := never
 MEMBERS := proto libs services/gateway services/auth services/chunkstore services/gc services/billing apps/server
+SOURCES := libs/src services apps proto/gen
+PROTOS = $(shell find proto/pbs_cloud -name '*.proto')
+# Packages that mypy checks, tests left out.
+PACKAGES := formats contracts runtime auth chunkstore gc billing gateway server
+# Tests run in this many processes.
+JOBS ?= 3
+# Inputs per decoder of `make fuzz`.
+FUZZ_INPUTS ?= 1000000
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint format typecheck proto lock bench fuzz clean
@@ -15,12 +23,49 @@ help: ## show this list
 
 setup: $(VENV)/.ready ## create the environment (done by the other targets when needed)
 
+# uv is not in the lock: it is set aside while the environment is made to match it exactly.
 $(VENV)/.ready: requirements.lock pyproject.toml $(addsuffix /pyproject.toml,$(MEMBERS))
 	@test -x $(UV) || { $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet --disable-pip-version-check uv; }
-	@cp $(UV) $(VENV)/.uv && VIRTUAL_ENV=$(CURDIR)/$(VENV) $(VENV)/.uv pip sync --quiet --require-hashes requirements.lock && mv $(VENV)/.uv $(UV)
+	@cp $(UV) $(VENV)/.uv && VIRTUAL_ENV=$(CURDIR)/$(VENV) $(VENV)/.uv pip sync --quiet --compile-bytecode --require-hashes requirements.lock && mv $(VENV)/.uv $(UV)
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation $(addprefix -e ,$(MEMBERS))
 	@touch $@
+
+run: setup ## start the whole product on this machine (Ctrl-C stops it)
+	@$(BIN)/python -m compileall -q $(SOURCES)
+	@exec $(BIN)/pbs-cloud up
+
+test: setup ## run all tests against real Postgres, NATS and SeaweedFS
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup $(ARGS)
+
+lint: setup ## ruff, import layers, generated code as committed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	@fresh=$$(mktemp -d) && trap 'rm -rf $$fresh' EXIT && $(MAKE) --no-print-directory proto GEN=$$fresh && \
+	  diff -r -q -x __pycache__ -x py.typed $$fresh proto/gen || { echo 'proto/gen is not what the .proto files say: make proto'; exit 1; }
+
+format: setup ## format the code
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format .
+
+typecheck: setup ## mypy --strict
+	$(BIN)/mypy $(addprefix -p pbs_cloud.,$(PACKAGES))
+
+GEN ?= proto/gen
+proto: setup ## generate proto/gen from the .proto files
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I proto --python_out=$(GEN) --grpc_python_out=$(GEN) \
+	  --mypy_out=quiet:$(GEN) --mypy_grpc_out=quiet:$(GEN) $(PROTOS)
 
 lock: $(VENV)/.ready ## resolve all dependencies again into requirements.lock
 	@$(UV) lock --quiet
 	@$(UV) export --quiet --frozen --all-packages --all-groups --no-emit-workspace --format requirements-txt --no-header -o requirements.lock
+
+bench: setup ## measure throughput and CPU of the running product (docs/benchmarks.md)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+fuzz: setup ## feed every decoder with $(FUZZ_INPUTS) inputs
+	$(BIN)/python -m tests.fuzz --inputs $(FUZZ_INPUTS) $(ARGS)
+
+clean: ## remove the environment and everything that was built
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

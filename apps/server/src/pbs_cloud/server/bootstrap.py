@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from pbs_cloud.contracts.auth import AuthClient
@@ -17,13 +18,16 @@ ROOT_AUTH_ID = "root@pam!root-token"
 T = TypeVar("T")
 
 
-async def ensure_contents(settings: Settings) -> str | None:
+async def ensure_contents(settings: Settings, unshown: Path) -> str | None:
     """Make what is missing of tenant, root user, root token and datastores; waits for the services.
 
+    Args:
+        unshown: file that keeps the root token's secret until the caller has shown it and removes the file.
+
     Returns:
-        The root token's secret if it was created now.
+        The root token's secret if nobody has seen it yet.
     """
-    secret = await _ensure_root(settings)
+    secret = await _ensure_root(settings, unshown)
     channel = open_channel(settings.services.catalogue, settings)
     try:
         catalogue = CatalogueClient(channel)
@@ -34,14 +38,23 @@ async def ensure_contents(settings: Settings) -> str | None:
     return secret
 
 
-async def _ensure_root(settings: Settings) -> str | None:
+async def _ensure_root(settings: Settings, unshown: Path) -> str | None:
     channel = open_channel(settings.services.auth, settings)
     try:
         secret = await _until_available(partial(AuthClient(channel).ensure_root, settings.default_tenant))
     finally:
         await channel.close()
-    if secret is not None and settings.root_token_file is not None:
-        await asyncio.to_thread(write_private, settings.root_token_file, f"{secret}\n".encode())
+    return await asyncio.to_thread(_keep_secret, secret, settings, unshown)
+
+
+def _keep_secret(created: str | None, settings: Settings, unshown: Path) -> str | None:
+    if created is not None:
+        write_private(unshown, f"{created}\n".encode())
+    elif not unshown.exists():
+        return None
+    secret = unshown.read_text().strip()
+    if settings.root_token_file is not None:
+        write_private(settings.root_token_file, f"{secret}\n".encode())
     return secret
 
 

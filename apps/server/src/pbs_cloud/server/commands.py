@@ -15,6 +15,7 @@ from pbs_cloud.server.announce import first_steps, say
 from pbs_cloud.server.certificates import Certificate, public_certificate
 from pbs_cloud.server.datadir import DataDir, open_data_dir
 from pbs_cloud.server.installation import Installation, empty_metrics, health_page
+from pbs_cloud.server.ports import require_free_port
 from pbs_cloud.server.services import SERVICES, Surroundings
 
 _log = get_logger(__name__)
@@ -25,6 +26,7 @@ def up() -> None:
     settings = _prepare()
     folder = open_data_dir(settings)
     certificate = None if settings.tls_disabled else public_certificate(settings, folder.tls)
+    require_free_port(settings)
     asyncio.run(_up(settings, folder, certificate))
 
 
@@ -36,8 +38,9 @@ def run(service: str) -> None:
     settings.require_external_parts(service)
     folder = open_data_dir(settings, service)
     certificate = None
-    if service == "gateway" and not settings.tls_disabled:
-        certificate = public_certificate(settings, folder.tls)
+    if service == "gateway":
+        certificate = None if settings.tls_disabled else public_certificate(settings, folder.tls)
+        require_free_port(settings)
     asyncio.run(_run(settings, folder, certificate, service))
 
 
@@ -73,9 +76,10 @@ async def _up(settings: Settings, folder: DataDir, certificate: Certificate | No
         await installation.migrate()
         from pbs_cloud.server.bootstrap import ensure_contents
 
-        secret = await ensure_contents(settings)
+        secret = await ensure_contents(settings, folder.unshown_secret)
         await installation.readiness.wait()
         say(first_steps(settings, certificate.fingerprint if certificate else None, secret))
+        folder.unshown_secret.unlink(missing_ok=True)
 
     await _serve(installation, start)
 

@@ -47,6 +47,11 @@ class DataDir:
         return self.root / "logs"
 
     @property
+    def unshown_secret(self) -> Path:
+        """The root token's secret between its creation and its announcement."""
+        return self.root / "unshown-root-token"
+
+    @property
     def metrics(self) -> Path:
         """Metric files of the running processes; emptied at each start."""
         return self.run / f"metrics-{self.instance}"

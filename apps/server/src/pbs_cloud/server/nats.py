@@ -5,22 +5,15 @@ import json
 import secrets
 import shutil
 import signal
-import socket
 import sys
 from pathlib import Path
 
 from pbs_cloud.runtime.errors import ConfigError
+from pbs_cloud.server.ports import free_port
 from pbs_cloud.server.spawn import spawn_program, tied
 
 _USER = "pbs"
 _MAX_STORE_BYTES = 4 * 1024**3
-
-
-def free_port() -> int:
-    """A TCP port of the loopback interface that nobody uses right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def binary() -> str:
