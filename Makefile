@@ -54,7 +54,7 @@ typecheck: setup ## mypy --strict
 GEN ?= proto/gen
 proto: setup ## generate proto/gen from the .proto files
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I proto --python_out=$(GEN) --grpc_python_out=$(GEN) \
-	  --mypy_out=quiet:$(GEN) --mypy_grpc_out=quiet:$(GEN) $(PROTOS)
+	  --pyi_out=$(GEN) --mypy_grpc_out=quiet:$(GEN) $(PROTOS)
 
 lock: $(VENV)/.ready ## resolve all dependencies again into requirements.lock
 	@$(UV) lock --quiet
