@@ -227,10 +227,22 @@ class AuthClient(ServiceClient):
         return from_message(answer.token, ApiToken), answer.digest
 
     async def create_token(
-        self, ctx: CallContext, userid: str, name: str, settings: TokenSettings, digest: str | None = None
+        self,
+        ctx: CallContext,
+        userid: str,
+        name: str,
+        settings: TokenSettings,
+        digest: str | None = None,
+        *,
+        level_within_user: bool = False,
     ) -> tuple[ApiToken, str]:
-        """The token and its secret, which is shown only here."""
-        request = pb.CreateTokenRequest(userid=userid, name=name, digest=digest, **_fields(settings))
+        """The token and its secret, which is shown only here.
+
+        ``level_within_user``: a level with rights that the user lacks is ``InvalidArgument`` (rest-api D.5).
+        """
+        request = pb.CreateTokenRequest(
+            userid=userid, name=name, digest=digest, level_within_user=level_within_user, **_fields(settings)
+        )
         answer = await self._unary(self._stub.CreateToken, request, ctx)
         return from_message(answer.token, ApiToken), answer.secret
 
@@ -295,7 +307,8 @@ class AuthClient(ServiceClient):
         answer = await self._unary(self._stub.ListTenantUsers, pb.TenantRequest(id=tenant_id), ctx)
         return tuple(from_message(user, User) for user in answer.users)
 
-    async def ensure_root(self, tenant_id: str) -> str | None:
-        """Secret of the root token if this call created it (first start), else None."""
-        answer = await self._unary(self._stub.EnsureRoot, pb.EnsureRootRequest(tenant_id=tenant_id), None)
+    async def ensure_root(self, tenant_id: str, *, renew: bool = False) -> str | None:
+        """Secret of the root token if this call created it (first start) or renewed it, else None."""
+        request = pb.EnsureRootRequest(tenant_id=tenant_id, renew=renew)
+        answer = await self._unary(self._stub.EnsureRoot, request, None)
         return answer.token_secret if answer.HasField("token_secret") else None

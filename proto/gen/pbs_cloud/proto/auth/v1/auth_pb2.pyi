@@ -298,7 +298,7 @@ class TokenResponse(_message.Message):
     def __init__(self, token: _Optional[_Union[Token, _Mapping]] = ..., digest: _Optional[str] = ...) -> None: ...
 
 class CreateTokenRequest(_message.Message):
-    __slots__ = ("userid", "name", "comment", "enable", "expire", "digest", "permission")
+    __slots__ = ("userid", "name", "comment", "enable", "expire", "digest", "permission", "level_within_user")
     USERID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     COMMENT_FIELD_NUMBER: _ClassVar[int]
@@ -306,6 +306,7 @@ class CreateTokenRequest(_message.Message):
     EXPIRE_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     PERMISSION_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_WITHIN_USER_FIELD_NUMBER: _ClassVar[int]
     userid: str
     name: str
     comment: str
@@ -313,7 +314,8 @@ class CreateTokenRequest(_message.Message):
     expire: int
     digest: str
     permission: str
-    def __init__(self, userid: _Optional[str] = ..., name: _Optional[str] = ..., comment: _Optional[str] = ..., enable: _Optional[bool] = ..., expire: _Optional[int] = ..., digest: _Optional[str] = ..., permission: _Optional[str] = ...) -> None: ...
+    level_within_user: bool
+    def __init__(self, userid: _Optional[str] = ..., name: _Optional[str] = ..., comment: _Optional[str] = ..., enable: _Optional[bool] = ..., expire: _Optional[int] = ..., digest: _Optional[str] = ..., permission: _Optional[str] = ..., level_within_user: _Optional[bool] = ...) -> None: ...
 
 class CreateTokenResponse(_message.Message):
     __slots__ = ("token", "secret")
@@ -451,10 +453,12 @@ class ListTenantsResponse(_message.Message):
     def __init__(self, tenants: _Optional[_Iterable[_Union[Tenant, _Mapping]]] = ...) -> None: ...
 
 class EnsureRootRequest(_message.Message):
-    __slots__ = ("tenant_id",)
+    __slots__ = ("tenant_id", "renew")
     TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    RENEW_FIELD_NUMBER: _ClassVar[int]
     tenant_id: str
-    def __init__(self, tenant_id: _Optional[str] = ...) -> None: ...
+    renew: bool
+    def __init__(self, tenant_id: _Optional[str] = ..., renew: _Optional[bool] = ...) -> None: ...
 
 class EnsureRootResponse(_message.Message):
     __slots__ = ("created", "token_secret")

@@ -1,0 +1,46 @@
+"""``PUT access/password`` (rest-api C.2)."""
+
+from __future__ import annotations
+
+from pbs_cloud.auth.authentication import Authenticator
+from pbs_cloud.auth.guard import holds
+from pbs_cloud.auth.names import check_length, check_password, check_userid
+from pbs_cloud.auth.user_service import UserService
+from pbs_cloud.contracts.context import SYSTEM_AUTH_ID, CallContext, Caller
+from pbs_cloud.contracts.errors import InvalidArgument, Unauthenticated
+from pbs_cloud.contracts.rights import Privilege
+
+
+class PasswordChange:
+    """The caller confirms with its own password, then sets one for itself or, with the right, for another user."""
+
+    def __init__(self, authenticator: Authenticator, users: UserService) -> None:
+        self._authenticator = authenticator
+        self._users = users
+
+    async def change(self, ctx: CallContext, userid: str, password: str, confirmation: str | None) -> None:
+        """Raises ``Unauthenticated`` for a wrong confirmation or an unknown user, ``InvalidArgument`` else."""
+        caller = ctx.caller
+        if caller.is_token:
+            raise InvalidArgument("API tokens cannot access this API endpoint")
+        realm = check_userid(userid)
+        check_password(password)
+        if caller.auth_id != SYSTEM_AUTH_ID:
+            await self._confirm(caller.auth_id, confirmation)
+        if not _may_change(caller, userid, realm):
+            raise InvalidArgument("you are not authorized to change the password.")
+        if not await self._users.set_password(ctx, userid, password):
+            raise Unauthenticated("no such user")
+
+    async def _confirm(self, userid: str, confirmation: str | None) -> None:
+        if confirmation is None:
+            raise Unauthenticated("missing password")
+        check_length("confirmation-password", confirmation, 1, 1024)
+        if not await self._authenticator.confirm_password(userid, confirmation):
+            raise Unauthenticated("invalid credentials")
+
+
+def _may_change(caller: Caller, userid: str, realm: str) -> bool:
+    if caller.superuser or caller.auth_id == userid:
+        return True
+    return realm != "pam" and holds(caller, "/", Privilege.PERMISSIONS_MODIFY)
