@@ -6,7 +6,7 @@ from typing import Any
 
 from pbs_cloud.formats.catalog import CatalogReader
 from pbs_cloud.formats.errors import FormatError
-from pbs_cloud.formats.pxar import EntryKind
+from pbs_cloud.formats.pxar import EntryKind, Stat
 from pbs_cloud.formats.pxar_reader import PxarReader
 
 
@@ -43,10 +43,14 @@ def list_archive(archive: PxarReader, path: bytes) -> list[dict[str, Any]] | Non
     directory = archive.open(found) if found.name else archive.root()
     prefix = path if path.startswith(b"/") or not path else b"/" + path
     children = sorted(archive.children(directory), key=lambda entry: entry.name)
-    return [
-        _item(prefix.rstrip(b"/"), entry.name, entry.kind, entry.size, entry.stat.mtime if entry.stat else None)
-        for entry in children
-    ]
+    return [_item(prefix.rstrip(b"/"), entry.name, entry.kind, entry.size, _seconds(entry.stat)) for entry in children]
+
+
+def _seconds(stat: Stat | None) -> int | None:
+    """Seconds as the reference shows them: cut towards zero, while a catalog holds the floor."""
+    if stat is None:
+        return None
+    return stat.mtime + (stat.mtime < 0 < stat.mtime_nanos)
 
 
 def _item(prefix: bytes, name: bytes, kind: EntryKind, size: int | None, mtime: int | None) -> dict[str, Any]:
