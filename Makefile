@@ -64,7 +64,7 @@ bench: setup ## measure throughput and CPU of the running product (docs/benchmar
 	$(BIN)/python -m benchmarks $(ARGS)
 
 fuzz: setup ## feed every decoder with $(FUZZ_INPUTS) inputs
-	$(BIN)/python -m tests.fuzz --inputs $(FUZZ_INPUTS) $(ARGS)
+	$(BIN)/python libs/tests/formats/fuzz/run.py --runs $(FUZZ_INPUTS) $(ARGS)
 
 clean: ## remove the environment and everything that was built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
