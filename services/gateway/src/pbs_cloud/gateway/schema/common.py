@@ -22,7 +22,8 @@ _SAFE = SAFE_ID.pattern
 _ONE_LINE = r"[^\x00-\x1f\x7f-\x9f]*"
 
 
-def _user_id(text: str) -> bool:
+def is_user_id(text: str) -> bool:
+    """Whether the text is ``<name>@<realm>``."""
     return _parses(UserId.parse, text)
 
 
@@ -71,7 +72,7 @@ NAMESPACE: Final = String(
 NAMESPACE_NAME: Final = String(pattern=_SAFE, minimum=1, maximum=MAX_NEW_COMPONENT_LENGTH)
 MAX_DEPTH: Final = Integer(minimum=0, maximum=7)
 FILE_NAME: Final = String(pattern=_SAFE, maximum=255)
-USER_ID: Final = String(minimum=3, maximum=64, check=_user_id)
+USER_ID: Final = String(minimum=3, maximum=64, check=is_user_id)
 AUTH_ID: Final = String(minimum=3, maximum=64, check=_auth_id)
 TOKEN_NAME: Final = String(pattern=_SAFE, minimum=1, maximum=64)
 ACL_PATH_TYPE: Final = String(pattern=ACL_PATH.pattern, minimum=1, maximum=128)

@@ -48,12 +48,27 @@ def parse_request(
         ParameterErrors: something is missing, unknown, given twice or malformed.
         InvalidArgument: unsupported content type, body that is no JSON object, late check of a value.
     """
-    kind = (content_type or FORM_TYPE).split(";", 1)[0].strip()
-    if kind == JSON_TYPE or (kind == FORM_TYPE and body.lstrip()[:1] == b"{"):
+    if _is_json(content_type, body):
         return _from_json(schema, parse_json_object(body), path_params)
-    if kind != FORM_TYPE:
+    if _media_type(content_type) != FORM_TYPE:
         raise InvalidArgument(f"unsupported content type {content_type!r}")
     return _from_texts(schema, [*path_params.items(), *_pairs(query), *_pairs(body)])
+
+
+def names_parameter(content_type: str | None, query: str | bytes, body: bytes, name: str) -> bool:
+    """Whether a request gives the parameter ``name``, wherever its kind of body would put it."""
+    if _is_json(content_type, body):
+        return name in parse_json_object(body)
+    return any(found == name for found, _ in (*_pairs(query), *_pairs(body)))
+
+
+def _is_json(content_type: str | None, body: bytes) -> bool:
+    kind = _media_type(content_type)
+    return kind == JSON_TYPE or (kind == FORM_TYPE and body.lstrip()[:1] == b"{")
+
+
+def _media_type(content_type: str | None) -> str:
+    return (content_type or FORM_TYPE).split(";", 1)[0].strip()
 
 
 def parse_json_object(body: bytes) -> dict[str, Any]:

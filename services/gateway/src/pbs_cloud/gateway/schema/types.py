@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pbs_cloud.gateway.schema.errors import DUPLICATE, PATTERN, Invalid
+from pbs_cloud.gateway.schema.errors import DUPLICATE, PATTERN, UNKNOWN_TEXT, Invalid
 
 _TRUE = frozenset({"1", "on", "yes", "true"})
 _FALSE = frozenset({"0", "off", "no", "false"})
@@ -185,24 +185,20 @@ class Array(Type):
 
 
 @dataclass(frozen=True)
-class Object(Type):
-    """A JSON object of strings, or null; only for the project's own endpoints. In a query: the JSON text is refused."""
-
-    nullable: bool = False
+class StringMap(Type):
+    """A JSON object of strings; only for JSON bodies of the project's own endpoints."""
 
     def from_text(self, text: str) -> Any:
         raise Invalid("Expected object value.")
 
-    def from_json(self, value: Any) -> Any:
-        if value is None and self.nullable:
-            return None
-        if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
-            raise Invalid("Expected object with string values.")
-        return {String().from_json(k): String().from_json(v) for k, v in value.items()}
+    def from_json(self, value: Any) -> dict[str, str]:
+        if not isinstance(value, dict):
+            raise Invalid("Expected object value.")
+        kind = String()
+        return {kind.from_json(name): kind.from_json(text) for name, text in value.items()}
 
     def json_schema(self) -> dict[str, Any]:
-        kind: Any = ["object", "null"] if self.nullable else "object"
-        return {"type": kind, "additionalProperties": {"type": "string"}}
+        return {"type": "object", "additionalProperties": {"type": "string"}}
 
 
 @dataclass(frozen=True)
@@ -223,39 +219,26 @@ class Nullable(Type):
 
 @dataclass(frozen=True)
 class PropertyString(Type):
-    """``key=value,key=value`` in one string; values may be quoted. The value stays text, its keys are checked.
-
-    ``default_key``: the key of a first part without ``=``. ``late``: errors come only when the value is decoded and
-    name no parameter.
-    """
+    """``key=value,key=value`` in one string; values may be quoted. The value stays text, its keys are checked."""
 
     properties: Mapping[str, Type]
-    default_key: str | None = None
-    late: bool = False
 
     def from_text(self, text: str) -> str:
         String().from_text(text)
-        if not self.late:
-            self.parse(text)
+        seen: set[str] = set()
+        for name, value in split_properties(text):
+            kind = self.properties.get(name)
+            if kind is None or name in seen:
+                raise Invalid(f"'{name}': {DUPLICATE if name in seen else UNKNOWN_TEXT}")
+            seen.add(name)
+            try:
+                kind.from_text(value)
+            except Invalid as error:
+                raise Invalid(f"'{name}': {error}") from None
         return text
 
     def from_json(self, value: Any) -> str:
         return self.from_text(String().from_json(value))
-
-    def parse(self, text: str) -> dict[str, Any]:
-        """The properties. Raises :class:`Invalid`."""
-        found: dict[str, Any] = {}
-        for name, value in split_properties(text, self.default_key):
-            if name in found:
-                raise Invalid(f"duplicate key '{name}'")
-            kind = self.properties.get(name)
-            if kind is None:
-                raise Invalid(f"'{name}': schema does not allow additional properties.")
-            try:
-                found[name] = kind.from_text(value)
-            except Invalid as error:
-                raise Invalid(f"'{name}': {error}") from None
-        return found
 
     def json_schema(self) -> dict[str, Any]:
         return {"type": "string", "description": "property string: " + ", ".join(f"{k}=…" for k in self.properties)}

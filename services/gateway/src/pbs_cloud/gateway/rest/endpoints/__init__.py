@@ -1,0 +1,49 @@
+"""All endpoints: one module for each area."""
+
+from __future__ import annotations
+
+from pbs_cloud.gateway.rest.endpoint import Area, Endpoint
+from pbs_cloud.gateway.rest.endpoints import (
+    access,
+    archives,
+    billing,
+    contents,
+    datastores,
+    downloads,
+    general,
+    jobs,
+    namespaces,
+    nodes,
+    notes,
+    sessions,
+    status,
+    tasks,
+    tenants,
+    tokens,
+    users,
+)
+
+AREAS: tuple[Area, ...] = (
+    general.AREA,
+    access.AREA,
+    users.AREA,
+    tokens.AREA,
+    tenants.AREA,
+    datastores.AREA,
+    contents.AREA,
+    notes.AREA,
+    namespaces.AREA,
+    downloads.AREA,
+    archives.AREA,
+    sessions.AREA,
+    jobs.AREA,
+    status.AREA,
+    nodes.AREA,
+    tasks.AREA,
+    billing.AREA,
+)
+
+
+def all_endpoints() -> list[Endpoint]:
+    """Every endpoint of every area."""
+    return [endpoint for area in AREAS for endpoint in area.endpoints]
