@@ -94,7 +94,7 @@ def test_generated_code_is_up_to_date(tmp_path: Path) -> None:
         ("a path of somebody's machine", r"/(?:home|Users)/[a-z]\w*/|/work/(?:main|shared)\b|/tmp/team\b"),
         ("an index or mirror host", r"https?://[\w.-]*(?:pypi|pythonhosted|artifactory|nexus|mirror)[\w.-]*/"),
         ("an unfinished place", r"\b(?:TODO|FIXME|XXX)\b|raise NotImplementedError"),
-        ("a silenced linter", r"#\s*(?:noqa|type:\s*ignore\[?\s*(?:$|#))"),
+        ("a silenced linter", r"#\s*(?:noqa|type:\s*ignore)\s*(?:$|#)"),
     ],
 )
 def test_no_text_contains(what: str, pattern: str) -> None:
@@ -132,7 +132,7 @@ def test_modules_and_functions_stay_small() -> None:
         if text.count("\n") > 400:
             long.append(f"{name}: {text.count(chr(10))} lines")
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno - node.lineno > 60:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (node.end_lineno or 0) - node.lineno > 60:
                 long.append(f"{name}:{node.lineno}: {node.name}")
     assert long == []
 
