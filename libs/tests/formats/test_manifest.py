@@ -84,6 +84,7 @@ def test_an_old_manifest_gets_the_defaults():
         ('{"a":NaN}', "NaN"),
         ("[" * 100_000, "manifest"),
         (b"\xff", "manifest"),
+        (" " * (8 * 1024 * 1024 + 1), "longer"),
         (minimal(**{"backup-type": "VM"}), "backup-type"),
         (minimal(**{"backup-type": ["vm"]}), "backup-type"),
         (minimal(**{"backup-id": 5}), "backup-id"),

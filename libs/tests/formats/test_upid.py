@@ -56,6 +56,8 @@ def test_parts():
         EXAMPLES[0].replace("tank", "a b"),
         EXAMPLES[0].replace(":69A4F290:", ":069A4F290:"),
         EXAMPLES[0] + "\n",
+        EXAMPLES[0].replace("alice", "a\0"),
+        EXAMPLES[0].replace("alice", "a\ud800"),
     ],
 )
 def test_bad_ones(bad):

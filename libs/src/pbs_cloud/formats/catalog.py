@@ -10,6 +10,8 @@ from pbs_cloud.formats.pxar import EntryKind, ReadAt
 MAGIC: Final = bytes.fromhex("91fd60f9c46758d5")
 MAX_NAME: Final = 4095
 MAX_DEPTH: Final = 4096
+MAX_TABLE: Final = 256 * 1024 * 1024
+"""Most bytes of one directory: some ten million entries."""
 _KINDS = {ord(kind.value): kind for kind in EntryKind}
 _MAX_U64 = (1 << 64) - 1
 _MIN_I64, _MAX_I64 = -(1 << 63), (1 << 63) - 1
@@ -114,7 +116,7 @@ class CatalogReader:
             raise FormatError(f"catalog: table at {table} is outside of the file")
         length, consumed = decode_unsigned(self._read(table, min(10, end - table)), 0)
         start = table + consumed
-        if length < 1 or start + length > end:
+        if not 1 <= length <= MAX_TABLE or start + length > end:
             raise FormatError(f"catalog: table at {table} has bad length {length}")
         return start, length
 

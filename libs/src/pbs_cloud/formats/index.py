@@ -50,6 +50,8 @@ def digest_array(joined: Buffer) -> DigestArray:
 class _Index:
     """What both kinds share; ``_digests`` and ``size`` are set by the constructors."""
 
+    _entry_size: int
+    _view: memoryview
     uuid: bytes
     ctime: int
     header_csum: bytes
@@ -65,6 +67,7 @@ class _Index:
         self.uuid = bytes(view[8:24])
         self.ctime = int.from_bytes(view[24:32], "little", signed=True)
         self.header_csum = bytes(view[32:64])
+        self._view = view
         return view
 
     def __len__(self) -> int:
@@ -77,7 +80,10 @@ class _Index:
 
     def digest(self, position: int) -> bytes:
         """Digest of one entry."""
-        return digest_at(self._digests, position)
+        if not 0 <= position < len(self._digests):
+            raise IndexError(position)
+        end = HEADER_SIZE + (position + 1) * self._entry_size
+        return bytes(self._view[end - 32 : end])
 
     def chunk_range(self, position: int) -> tuple[int, int]:
         """Archive range ``[start, end)`` of one entry."""
@@ -106,6 +112,8 @@ class _Index:
 
 class FixedIndex(_Index):
     """A fixed index over ``data``; raises :class:`FormatError` with the messages of PBS."""
+
+    _entry_size = FIXED_ENTRY_SIZE
 
     def __init__(self, data: Buffer) -> None:
         view = self._read_header(data, FIXED_MAGIC)
@@ -150,6 +158,8 @@ class DynamicIndex(_Index):
     As in PBS, ends that do not increase are accepted here; :meth:`require_monotonic` (also called by
     :meth:`lookup`) refuses them.
     """
+
+    _entry_size = DYNAMIC_ENTRY_SIZE
 
     def __init__(self, data: Buffer) -> None:
         view = self._read_header(data, DYNAMIC_MAGIC)

@@ -16,7 +16,8 @@ from pbs_cloud.formats.names import MANIFEST_NAME, BackupGroup, BackupType, Snap
 from pbs_cloud.formats.upid import Upid
 from pbs_cloud.formats.zstd_frames import Buffer
 
-MAX_MANIFEST_SIZE: Final = blob.MAX_BLOB_SIZE
+MAX_MANIFEST_SIZE: Final = 8 * 1024 * 1024
+"""Most bytes of JSON: some 40,000 files; keeps the memory of a parsed manifest within bounds."""
 _CSUM = re.compile(r"[0-9A-Fa-f]{64}")
 _MAX_U64 = (1 << 64) - 1
 _MAX_I64 = (1 << 63) - 1
@@ -259,6 +260,8 @@ def _load_json(text: str | bytes) -> object:
     def refuse(constant: str) -> NoReturn:
         raise FormatError(f"manifest: {constant} is no JSON")
 
+    if len(text) > MAX_MANIFEST_SIZE:
+        raise FormatError(f"manifest: longer than {MAX_MANIFEST_SIZE} bytes")
     try:
         decoded = text if isinstance(text, str) else text.decode()
         value = json.loads(decoded, parse_constant=refuse)

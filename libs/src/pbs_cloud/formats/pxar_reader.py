@@ -29,6 +29,7 @@ TAIL_MARKER: Final = 0xEF5EED5B753E1555
 ITEM_SIZE: Final = 24
 MAX_PRELUDE: Final = 16 * 1024 * 1024
 MAX_DEPTH: Final = 4096
+MAX_CHILDREN: Final = 10_000_000
 PIECE_SIZE: Final = 1024 * 1024
 
 _ITEM = struct.Struct("<QQQ")
@@ -106,7 +107,7 @@ class PxarReader:
         tail = GoodbyeItem(*_ITEM.unpack(self._tables.bytes_at(end - ITEM_SIZE, ITEM_SIZE, end)))
         goodbye = end - tail.size
         records, rest = divmod(tail.size - HEADER_SIZE, ITEM_SIZE)
-        if tail.hash != TAIL_MARKER or rest or records < 1 or goodbye - tail.offset < lowest:
+        if tail.hash != TAIL_MARKER or rest or not 1 <= records <= MAX_CHILDREN + 1 or goodbye - tail.offset < lowest:
             raise FormatError(f"pxar: bad goodbye table before {end}")
         header = self._tables.header(goodbye, end)
         if header.type != ItemType.GOODBYE or header.end != end:

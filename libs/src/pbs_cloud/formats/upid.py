@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from pbs_cloud.formats.errors import FormatError
 
+_EXCLUDED = r":\s\x00-\x1f\x7f\ud800-\udfff"
 _UPID = re.compile(
     r"UPID:(?P<node>[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?):(?P<pid>[0-9A-Fa-f]{8}):(?P<pstart>[0-9A-Fa-f]{8,9})"
-    r":(?P<task>[0-9A-Fa-f]{8,16}):(?P<start>[0-9A-Fa-f]{8}):(?P<type>[^:\s]+):(?P<id>[^:\s]*):(?P<auth>[^:\s]+):"
+    r":(?P<task>[0-9A-Fa-f]{8,16}):(?P<start>[0-9A-Fa-f]{8})"
+    rf":(?P<type>[^{_EXCLUDED}]+):(?P<id>[^{_EXCLUDED}]*):(?P<auth>[^{_EXCLUDED}]+):"
 )
 _ESCAPED = re.compile(rb"\\x([0-9A-Fa-f]{2})|[-\\]")
 _PLAIN_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.")

@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("--target", action="append", choices=names, help="only this target (may be repeated)")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path("fuzz-findings"))
+    parser.add_argument("--out", type=Path, default=Path("build/fuzz"))
     options = parser.parse_args()
     print(f"seed {options.seed}")
     failed = 0
