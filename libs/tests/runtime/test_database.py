@@ -125,6 +125,14 @@ class TestWithoutServer:
         await asyncio.to_thread(server.start)
         await asyncio.gather(*waiting)
         assert database.ready()
+        server.kill()
+        async with asyncio.timeout(10):
+            while database.ready():
+                await asyncio.sleep(0.05)
+        await asyncio.to_thread(server.start)
+        async with asyncio.timeout(10):
+            while not database.ready():
+                await asyncio.sleep(0.05)
         async with database.system() as connection:
             assert [row["id"] for row in await connection.fetch("SELECT id FROM thing")] == [2]
         await database.stop()

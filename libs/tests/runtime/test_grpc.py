@@ -27,6 +27,7 @@ from pbs_cloud.proto.chunkstore.v1 import chunkstore_pb2_grpc
 from pbs_cloud.proto.common.v1 import common_pb2
 from pbs_cloud.runtime.errors import ConfigError
 from pbs_cloud.runtime.grpc_channel import is_serving, open_channel
+from pbs_cloud.runtime.grpc_options import repeatable_methods
 from pbs_cloud.runtime.grpc_server import GrpcServer, RpcContext
 from pbs_cloud.runtime.settings import Settings, load_settings
 
@@ -176,3 +177,59 @@ async def test_health_follows_the_components(settings: Settings, channel: grpc.a
 def test_tcp_needs_certificates(settings: Settings) -> None:
     with pytest.raises(ConfigError, match="PBS_MTLS_CERT"):
         open_channel("127.0.0.1:1", settings)
+
+
+def test_repeatable_methods_exist() -> None:
+    from google.protobuf.descriptor_pool import Default
+
+    from pbs_cloud.proto.auth.v1 import auth_pb2
+    from pbs_cloud.proto.billing.v1 import billing_pb2
+    from pbs_cloud.proto.gc.v1 import gc_pb2
+
+    assert all((auth_pb2.DESCRIPTOR, billing_pb2.DESCRIPTOR, gc_pb2.DESCRIPTOR, pb.DESCRIPTOR))
+    for entry in repeatable_methods():
+        methods = Default().FindServiceByName(entry["service"]).methods_by_name  # type: ignore[no-untyped-call]
+        assert entry["method"] in methods
+
+
+async def test_an_answered_error_is_not_repeated(server: GrpcServer, channel: grpc.aio.Channel, chunks: Chunks) -> None:
+    calls = 0
+
+    async def count(_request: Any, _context: RpcContext) -> common_pb2.Empty:
+        nonlocal calls
+        calls += 1
+        raise Unavailable("the database is not available")
+
+    chunks.Flush = count  # type: ignore[method-assign]
+    other = GrpcServer("other", f"{server._address}2", server._settings, grace=0.1)
+    other.add_service(chunkstore_pb2_grpc.add_ChunksServicer_to_server, chunks)
+    await other.start()
+    async with open_channel(f"{server._address}2", server._settings) as own:
+        with pytest.raises(Unavailable, match="database"):
+            await flush(own)
+    assert calls == 1
+    await other.stop()
+
+
+async def test_a_cut_off_call_is_repeated(settings: Settings, channel: grpc.aio.Channel) -> None:
+    """A process that dies in the middle of a repeatable call and comes back."""
+    path = settings.services.chunks.removeprefix("unix:")
+    Path(path).parent.mkdir(exist_ok=True)
+    cut: list[int] = []
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        cut.append(1)
+        writer.close()
+
+    broken = await asyncio.start_unix_server(hang_up, path)
+    call = asyncio.create_task(flush(channel, timeout=10))
+    async with asyncio.timeout(5):
+        while not cut:
+            await asyncio.sleep(0.01)
+    broken.close()
+    server = GrpcServer("chunks", settings.services.chunks, settings, grace=0.2)
+    server.add_service(chunkstore_pb2_grpc.add_ChunksServicer_to_server, Chunks())
+    await server.start()
+    await call
+    await server.stop()

@@ -23,6 +23,7 @@ WAIT_SECONDS = 30.0
 _CONNECT_SECONDS = 5.0
 _STATEMENT_SECONDS = 60.0
 _CONFLICT_RETRIES = 10
+_WATCH_SECONDS = 1.0
 _CONFLICTS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _SERVER_WENT = (
     asyncpg.PostgresConnectionError,
@@ -64,6 +65,7 @@ class Database(Component):
             "server_settings": {"search_path": schema, "application_name": application_name},
         }
         self._pool: Any = None
+        self._watcher: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Connect; waits for the server and for the schema's migrations as long as it takes."""
@@ -75,10 +77,14 @@ class Database(Component):
             await self._clock.sleep(delay)
             delay = min(delay * 1.5, 0.5)
         self._reachable = True
+        self._watcher = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
         """Close all connections; waits at most five seconds for running transactions."""
         self._closed, self._reachable = True, False
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
         if self._pool is None:
             return
         try:
@@ -87,7 +93,7 @@ class Database(Component):
             self._pool.terminate()
 
     def ready(self) -> bool:
-        """Whether the last attempt to use the server succeeded."""
+        """Whether the server could be used within the last seconds."""
         return self._reachable
 
     async def ping(self, timeout: float = 2.0) -> bool:
@@ -177,7 +183,7 @@ class Database(Component):
             try:
                 begun = await self._begin_once(tenant_id, max(remaining, 1.0), isolation)
             except (OSError, asyncpg.InterfaceError, *_SERVER_WENT) as error:
-                self._reachable = False
+                self._reachable = self._reachable and self._all_in_use()
                 if remaining <= delay:
                     raise Unavailable(_AWAY) from error
             else:
@@ -185,6 +191,17 @@ class Database(Component):
                 return begun
             await self._clock.sleep(delay)
             delay = min(delay * 2, 1.0)
+
+    def _all_in_use(self) -> bool:
+        """Whether a wait for a connection says nothing about the server."""
+        return bool(self._pool.get_idle_size() == 0 and self._pool.get_size() == self._pool.get_max_size())
+
+    async def _watch(self) -> None:
+        """Notice that the server went or came back also when nobody asks it."""
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            if not self._all_in_use():
+                await self.ping(1.0)
 
     async def _begin_once(self, tenant_id: str, timeout: float, isolation: str | None) -> tuple[Connection, Any]:
         connection = await self._pool.acquire(timeout=timeout)

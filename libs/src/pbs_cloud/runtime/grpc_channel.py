@@ -14,9 +14,8 @@ from pbs_cloud.runtime.settings import Settings
 def open_channel(target: str, settings: Settings, *, retry: bool = True) -> grpc.aio.Channel:
     """A channel to `target` (`settings.services.auth` etc.): plain on a unix socket, mTLS everywhere else.
 
-    Calls wait for a service that is away until their own deadline: give each call a `timeout`. With `retry` a call
-    that was answered UNAVAILABLE is repeated (up to four times, with jitter, within its deadline) as long as it is
-    below 256 KiB.
+    Calls wait for a service that is away until their own deadline: give each call a `timeout`. With `retry` a call that
+    was cut off is repeated (four attempts, with jitter, within its deadline) if it is idempotent and below 256 KiB.
 
     Raises:
         ConfigError: a TCP target without the mTLS files.

@@ -24,6 +24,21 @@ _COMMON: list[tuple[str, Any]] = [
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
 ]
+# Calls that may be repeated although the first attempt may have had its effect: reads, and writes idempotent by key.
+_REPEATABLE = {
+    "auth.v1.Auth": (
+        "Authenticate ListPermissions ListAcl CheckAuthId ListUsers GetUser ListTokens GetToken ListTenants GetTenant"
+        " ListTenantUsers"
+    ),
+    "chunkstore.v1.Chunks": "PutChunk GetChunk PutSharedChunk GetSharedChunk Flush",
+    "chunkstore.v1.Catalogue": (
+        "RenewLeases ExpireProcess ExpireDeadSessions Finish CloseSession EnsureDatastore ListDatastores"
+        " GetDatastoreStatus GetTenantUsage ListNamespaces ListGroups GetGroupNotes SetGroupNotes ListSnapshots"
+        " ListFiles GetNotes SetNotes GetProtected SetProtected ListTasks GetTask ReadTaskLog StopTask"
+    ),
+    "gc.v1.Gc": "GetStatus",
+    "billing.v1.Billing": "GetUsage",
+}
 _RETRY = {
     "maxAttempts": 4,
     "initialBackoff": "0.1s",
@@ -38,12 +53,21 @@ def server_options() -> list[tuple[str, Any]]:
     return [*_COMMON, ("grpc.so_reuseport", 0), ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000)]
 
 
+def repeatable_methods() -> list[dict[str, str]]:
+    """Names of the calls that a channel may repeat, as gRPC's service configuration writes them."""
+    return [
+        {"service": f"pbs_cloud.proto.{service}", "method": method}
+        for service, methods in _REPEATABLE.items()
+        for method in methods.split()
+    ]
+
+
 def channel_options(*, mtls: bool, retry: bool) -> list[tuple[str, Any]]:
-    """Options of a channel: calls wait for the service, refused ones are repeated, replicas take turns."""
-    method: dict[str, Any] = {"name": [{}], "waitForReady": True}
+    """Options of a channel: calls wait for the service, cut off ones are repeated if allowed, replicas take turns."""
+    methods: list[dict[str, Any]] = [{"name": [{}], "waitForReady": True}]
     if retry:
-        method["retryPolicy"] = _RETRY
-    config = {"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": [method]}
+        methods.append({"name": repeatable_methods(), "waitForReady": True, "retryPolicy": _RETRY})
+    config = {"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": methods}
     options = [
         *_COMMON,
         ("grpc.service_config", json.dumps(config)),

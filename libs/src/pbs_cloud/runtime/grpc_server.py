@@ -28,6 +28,8 @@ from pbs_cloud.runtime.telemetry import DURATION_BUCKETS, Counter, Histogram
 M = TypeVar("M", bound=Message)
 _log = get_logger(__name__)
 _DETAIL_LIMIT = 1000
+# Only what never got an answer is repeated by the channel; an answered error is the caller's to judge.
+_DO_NOT_REPEAT = ("grpc-retry-pushback-ms", "-1")
 _REQUESTS = Counter("pbs_grpc_requests", "Answered gRPC calls", ["service", "method", "code"])
 _SECONDS = Histogram("pbs_grpc_request_seconds", "Time per gRPC call", ["service", "method"], buckets=DURATION_BUCKETS)
 
@@ -266,7 +268,8 @@ class _Shell:
     async def _fail(self, context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> None:
         known = self._as_pbs_error(error)
         _REQUESTS.labels(self._service, self._method, known.code).inc()
-        await context.abort(known.status, known.message[:_DETAIL_LIMIT], trailing_metadata=to_metadata(known))
+        trailer: tuple[tuple[str, str | bytes], ...] = (*to_metadata(known), _DO_NOT_REPEAT)
+        await context.abort(known.status, known.message[:_DETAIL_LIMIT], trailing_metadata=trailer)
 
     def _as_pbs_error(self, error: Exception) -> PbsError:
         if isinstance(error, PbsError):
