@@ -56,13 +56,10 @@ class KeyRing(Component):
         now = int(self._clock.time())
         async with self._database.system() as connection:
             keys = await _read(connection)
-            if _is_due(keys, now):
+            if _needs_new(keys, now) or _superseded(keys, now):
                 await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", _LOCK)
+                await _rotate(connection, await _read(connection), now)
                 keys = await _read(connection)
-                if _is_due(keys, now):
-                    await _add(connection, now + LEAD_SECONDS if keys else now - OVERLAP_SECONDS)
-                    keys = await _read(connection)
-                await _drop_old(connection, keys, now)
         self.keys = keys
 
     async def _refresh_for_ever(self) -> None:
@@ -76,31 +73,30 @@ class KeyRing(Component):
                 _log.exception("ticket keys not refreshed")
 
 
-def _is_due(keys: tuple[TicketKey, ...], now: int) -> bool:
-    """Whether there is no key, the newest is old, or the oldest is past its use."""
-    if not keys:
-        return True
-    if len(keys) > 1 and keys[1].active_from < now - OVERLAP_SECONDS:
-        return True
-    return keys[-1].active_from < now - ROTATION_SECONDS
+def _needs_new(keys: tuple[TicketKey, ...], now: int) -> bool:
+    """Whether there is no key, or the newest is old."""
+    return not keys or keys[-1].active_from < now - ROTATION_SECONDS
+
+
+def _superseded(keys: tuple[TicketKey, ...], now: int) -> list[int]:
+    """Keys (by ``active_from``) whose successor signs for so long that nothing of theirs is valid."""
+    limit = now - OVERLAP_SECONDS
+    return [key.active_from for key, successor in pairwise(keys) if successor.active_from < limit]
+
+
+async def _rotate(connection: Connection, keys: tuple[TicketKey, ...], now: int) -> None:
+    if _needs_new(keys, now):
+        # the very first key signs at once, also by a clock that is behind
+        active_from = now + LEAD_SECONDS if keys else now - OVERLAP_SECONDS
+        await connection.execute(
+            "INSERT INTO signing_key (active_from, ticket_seed, csrf_secret) VALUES ($1, $2, $3)",
+            active_from,
+            secrets.token_bytes(32),
+            secrets.token_bytes(32),
+        )
+    await connection.execute("DELETE FROM signing_key WHERE active_from = ANY($1::bigint[])", _superseded(keys, now))
 
 
 async def _read(connection: Connection) -> tuple[TicketKey, ...]:
     rows = await connection.fetch("SELECT active_from, ticket_seed, csrf_secret FROM signing_key ORDER BY active_from")
     return tuple(TicketKey(row["active_from"], bytes(row["ticket_seed"]), bytes(row["csrf_secret"])) for row in rows)
-
-
-async def _add(connection: Connection, active_from: int) -> None:
-    await connection.execute(
-        "INSERT INTO signing_key (active_from, ticket_seed, csrf_secret) VALUES ($1, $2, $3)",
-        active_from,
-        secrets.token_bytes(32),
-        secrets.token_bytes(32),
-    )
-
-
-async def _drop_old(connection: Connection, keys: tuple[TicketKey, ...], now: int) -> None:
-    limit = now - OVERLAP_SECONDS
-    superseded = [key.active_from for key, successor in pairwise(keys) if successor.active_from < limit]
-    if superseded:
-        await connection.execute("DELETE FROM signing_key WHERE active_from = ANY($1::bigint[])", superseded)
