@@ -19,7 +19,7 @@ import hpack
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex(
     "00000c04000000000000047ffffffe000500400000000004080000000000" + "7ffeffff"
 )
-QUANTUM = 32 << 10
+QUANTUM = 16 << 10
 
 
 def _frame(size: int, kind: int, flags: int, stream: int) -> bytes:

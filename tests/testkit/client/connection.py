@@ -151,7 +151,8 @@ class Connection:
         http2.done.clear()
 
     def _flush(self) -> None:
-        if output := self._machine().take_output():
+        output = self._machine().take_output()
+        if output and not self.writer.is_closing():
             self.writer.write(output)
 
     def submit(
@@ -159,8 +160,8 @@ class Connection:
     ) -> "asyncio.Future[Answer]":
         """Start a request of the session without waiting for earlier ones."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        if self._lost is not None:
-            future.set_exception(Lost(self._lost))
+        if self._lost is not None or self.writer.is_closing():
+            future.set_exception(Lost(self._lost or "connection lost"))
             return future
         name, _, value = content_type.partition(": ")
         pseudo = [(":method", method), (":scheme", "https"), (":authority", "localhost:8007"), (":path", path)]
