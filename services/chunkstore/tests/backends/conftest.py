@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from testkit.s3 import S3Server, running_s3
+from testkit.servers import S3Server
 
 from pbs_cloud.chunkstore.backends.local import LocalBackend
 from pbs_cloud.chunkstore.backends.port import ChunkBackend
@@ -26,16 +26,8 @@ def executor() -> Iterator[ThreadPoolExecutor]:
 
 
 @pytest.fixture(scope="session")
-def s3_server() -> Iterator[S3Server]:
-    with running_s3() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def s3_settings(s3_server: S3Server) -> S3Settings:
-    return S3Settings(
-        s3_server.bucket, s3_server.region, s3_server.endpoint, s3_server.access_key, s3_server.secret_key
-    )
+def s3_settings(s3: S3Server) -> S3Settings:
+    return S3Settings(s3.new_bucket(), s3.region, s3.endpoint, s3.access_key, s3.secret_key)
 
 
 @pytest.fixture(scope="session")
