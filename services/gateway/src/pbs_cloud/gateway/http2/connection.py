@@ -144,8 +144,19 @@ class Connection:
             self._control.append(f.goaway(self._last_id, fault.code))
 
     def close(self) -> None:
-        """The transport is gone: sinks stay the handler's, credit returns to the pool."""
+        """The transport is gone: requests that were not complete end, credit returns to the pool."""
+        for stream in list(self._streams.values()):
+            self._streams.pop(stream.id, None)
+            self._outflow.close(stream.id)
+            if stream.body is not None:
+                self._inflow.end(stream.body)
+            if self.handler is not None:
+                self.handler.reset(stream)
         self._inflow.close()
+
+    def say_goodbye(self) -> None:
+        """GOAWAY without an error: the answer to the client's."""
+        self._queue(f.goaway(self._last_id, ErrorCode.NO_ERROR))
 
     @property
     def held(self) -> int:

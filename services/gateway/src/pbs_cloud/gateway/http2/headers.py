@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Final
 
 from hpack import Decoder, HPACKError, OversizedHeaderListError
@@ -108,3 +110,22 @@ def encode_answer(status: int, fields: list[tuple[bytes, bytes]]) -> bytes:
     index = _STATUS_INDEX.get(status)
     start = bytes((0x80 | index,)) if index else _literal(b":status", str(status).encode())
     return start + b"".join(_literal(name, value) for name, value in fields)
+
+
+class _DateHeader:
+    """Text of the ``date`` header, made once a second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._text = b""
+
+    def __call__(self) -> bytes:
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._text = formatdate(second, usegmt=True).encode()
+        return self._text
+
+
+http_date: Final = _DateHeader()
+"""Value of the ``date`` header of now."""

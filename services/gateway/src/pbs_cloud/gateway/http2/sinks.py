@@ -11,7 +11,7 @@ _SCRATCH: Final = memoryview(bytearray(256 * 1024))
 
 
 class Sink(ABC):
-    """Takes a body. ``length``: bytes kept, ``total``: bytes seen; ``too_long``: more came than allowed, all was dropped.
+    """Takes a body. ``length``: bytes kept, ``total``: bytes seen; ``too_long``: more came than allowed, none is kept.
 
     A closed sink throws away what still comes.
     """

@@ -1,0 +1,76 @@
+"""A front process: one of several on the public port."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Final
+
+from pbs_cloud.contracts.auth import AuthClient
+from pbs_cloud.contracts.chunkstore import CatalogueClient, ChunksClient
+from pbs_cloud.gateway.arena import Arena
+from pbs_cloud.gateway.authentication import Authenticator
+from pbs_cloud.gateway.front.backend import BackendPool
+from pbs_cloud.gateway.front.client import Service
+from pbs_cloud.gateway.front.listener import Listener
+from pbs_cloud.gateway.front.proxy import Proxy
+from pbs_cloud.gateway.front.tls import server_context
+from pbs_cloud.gateway.front.upgrade import Upgrades
+from pbs_cloud.gateway.http2.inflow import CreditPool
+from pbs_cloud.gateway.limits import RequestLimits
+from pbs_cloud.gateway.revocation import RevocationListener
+from pbs_cloud.gateway.sessions.calls import Surroundings
+from pbs_cloud.gateway.sessions.region import RegionKeeper
+from pbs_cloud.gateway.sessions.registry import SessionRegistry
+from pbs_cloud.gateway.sessions.transfer import ChunkTransfer
+from pbs_cloud.runtime.bus import Bus
+from pbs_cloud.runtime.errors import ConfigError
+from pbs_cloud.runtime.grpc_channel import ChannelComponent
+from pbs_cloud.runtime.lifecycle import Component, run_components
+from pbs_cloud.runtime.settings import Settings
+from pbs_cloud.runtime.shared_region import SharedRegion, shared_regions_supported
+
+MIB: Final = 1024 * 1024
+ARENA_BYTES: Final = 96 * MIB
+RECEIVE_BUDGET: Final = 96 * MIB
+RECEIVE_RESERVE: Final = 64 * MIB
+
+
+async def main(settings: Settings) -> None:
+    """Serve the public port until SIGTERM; running sessions may then finish for ``settings.shutdown_seconds``."""
+    auth = ChannelComponent(settings.services.auth, settings)
+    chunks = ChannelComponent(settings.services.chunks, settings)
+    catalogue = ChannelComponent(settings.services.catalogue, settings)
+    catalogue_client, chunks_client = CatalogueClient(catalogue.channel), ChunksClient(chunks.channel)
+    arena, memory = _arena(settings)
+    transfer = ChunkTransfer(chunks_client, arena)
+    around = Surroundings(catalogue_client, chunks_client, transfer)
+    registry = SessionRegistry(
+        catalogue_client, f"{settings.host_name}/{settings.process_name}", settings.shutdown_seconds
+    )
+    authenticator = Authenticator(AuthClient(auth.channel))
+    bus = Bus(settings.required_nats_url, name=settings.process_name)
+    revocation = RevocationListener(bus, authenticator)
+    upgrades = Upgrades(around, registry, authenticator, RequestLimits(settings.rate_limit_enabled))
+    backend = BackendPool(settings.run_path / "rest.sock")
+    pool = CreditPool(RECEIVE_BUDGET, RECEIVE_RESERVE)
+    service = Service(Proxy(backend), upgrades, registry, pool)
+    listener = Listener(settings.listen, _tls(settings), service)
+    await run_components(settings, [bus, auth, chunks, catalogue, revocation, *memory, registry, listener])
+
+
+def _arena(settings: Settings) -> tuple[Arena, list[Component]]:
+    """Memory that chunkstore on this host shares, or none of the kind."""
+    path = settings.services.chunks_shm
+    if path is None or not shared_regions_supported():
+        return Arena(memoryview(bytearray())), []
+    region = SharedRegion(ARENA_BYTES)
+    arena = Arena(region.memory)
+    return arena, [RegionKeeper(arena, region, path)]
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_disabled:
+        return None
+    if settings.tls_cert is None or settings.tls_key is None:
+        raise ConfigError("PBS_TLS_CERT, PBS_TLS_KEY: must be set when the gateway runs alone")
+    return server_context(settings.tls_cert, settings.tls_key)
