@@ -1,6 +1,7 @@
 """DataBlob against the vectors and by property (conformance 1 to 3)."""
 
 import hashlib
+import random
 import threading
 import tracemalloc
 
@@ -13,6 +14,7 @@ from testkit.crypto import CryptoError, EncryptionKey, decode_blob
 from pbs_cloud.formats import blob
 from pbs_cloud.formats.blob import BlobKind
 from pbs_cloud.formats.errors import FormatError
+from pbs_cloud.formats.zstd_frames import check_frames
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +124,42 @@ def test_frames_without_size_and_concatenated_frames_decode():
     assert blob.decode(compressed(*parts)) == data
     skippable = bytes.fromhex("502a4d18") + (3).to_bytes(4, "little") + b"xyz"
     assert blob.decode(compressed(skippable, *parts)) == data
+
+
+def test_incompressible_data_of_many_blocks():
+    data = random.Random(1).randbytes(700_000)
+    for body in (frame(data), streamed(data), frame(data) + streamed(data[:200_000])):
+        plain = data if len(body) < 800_000 else data + data[:200_000]
+        assert blob.decode(compressed(body)) == plain
+        assert blob.verify_plain_chunk(compressed(body), hashlib.sha256(plain).digest(), len(plain))
+
+
+def test_frame_headers_of_every_form():
+    empty_last_block = (1).to_bytes(3, "little")
+    magic = bytes.fromhex("28b52ffd")
+    accepted = [
+        b"\x00\x00",
+        b"\x20\x00",
+        b"\x40\x00\x00\x01",
+        b"\x60\x00\x01",
+        b"\x80\x00" + bytes(4),
+        b"\xe0" + bytes(8),
+    ]
+    for header in accepted:
+        check_frames(memoryview(magic + header + empty_last_block))
+        check_frames(memoryview((magic + header + empty_last_block) * 2))
+        with pytest.raises(FormatError):
+            check_frames(memoryview(magic + header + empty_last_block[:-1]))
+        with pytest.raises(FormatError):
+            check_frames(memoryview(magic + header + empty_last_block + b"x"))
+    with pytest.raises(FormatError, match="reserved"):
+        check_frames(memoryview(magic + b"\x00\x00" + (7).to_bytes(3, "little")))
+    with pytest.raises(FormatError, match="no frame"):
+        check_frames(memoryview(b""))
+    empty_skippable = bytes.fromhex("5f2a4d18") + bytes(4)
+    check_frames(memoryview(empty_skippable))
+    with pytest.raises(FormatError):
+        check_frames(memoryview(empty_skippable[:-1]))
 
 
 @pytest.mark.parametrize("cut", [1, 3, 4, 5, 17])

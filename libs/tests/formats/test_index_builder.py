@@ -129,8 +129,10 @@ def test_bad_fixed_appends_change_nothing(offset, length, message):
 def test_only_one_short_upload():
     builder = FixedIndexBuilder(CHUNK + 100)
     builder.register_upload(CHUNK)
-    builder.register_upload(100)
+    builder.register_upload(1)
     builder.register_upload(CHUNK)
+    with pytest.raises(FormatError, match="chunk of 0 bytes"):
+        builder.register_upload(0)
     with pytest.raises(FormatError, match="second"):
         builder.register_upload(100)
     with pytest.raises(FormatError, match="at most"):

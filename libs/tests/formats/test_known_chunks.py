@@ -9,8 +9,10 @@ from pbs_cloud.formats.errors import FormatError
 from pbs_cloud.formats.index import DynamicIndex, FixedIndex, digest_array, dynamic_header, fixed_header
 from pbs_cloud.formats.known_chunks import KnownChunks
 
-digests = st.binary(min_size=1, max_size=2).map(lambda short: short.ljust(32, b"\0")) | st.binary(
-    min_size=32, max_size=32
+digests = (
+    st.binary(min_size=1, max_size=2).map(lambda short: short.ljust(32, b"\0"))
+    | st.binary(min_size=1, max_size=2).map(lambda short: short.rjust(32, b"\0"))
+    | st.binary(min_size=32, max_size=32)
 )
 chunks = st.lists(st.tuples(digests, st.integers(1, 2**24)), max_size=30)
 

@@ -28,7 +28,8 @@ class _Run:
     @staticmethod
     def of(digests: DigestArray, sizes: NDArray[np.uint32]) -> "_Run":
         """Sort; of equal digests the last one counts."""
-        order = np.argsort(digests, kind="stable")
+        digests = np.ascontiguousarray(digests)
+        order = _order(digests)
         ordered = digests[order]
         last = np.append(ordered[1:] != ordered[:-1], True)
         return _Run(ordered[last], sizes[order][last])
@@ -44,6 +45,16 @@ class _Run:
         positions = np.searchsorted(self.digests, digests)
         positions[positions == len(self.digests)] = 0
         return np.where(self.digests[positions] == digests, self.sizes[positions], np.uint32(0))
+
+
+def _order(digests: DigestArray) -> NDArray[np.intp]:
+    """Stable order of digests: by the first 8 bytes, which is faster and nearly always enough."""
+    prefixes = digests.view(">u8")[::4].astype(np.uint64)
+    order = np.argsort(prefixes, kind="stable")
+    equal_prefix = np.flatnonzero(np.diff(prefixes[order]) == 0)
+    if np.array_equal(digests[order[equal_prefix]], digests[order[equal_prefix + 1]]):
+        return order
+    return np.argsort(digests, kind="stable")
 
 
 class KnownChunks:
