@@ -32,9 +32,10 @@ $(VENV)/.ready: requirements.lock pyproject.toml $(addsuffix /pyproject.toml,$(M
 
 run: setup ## start the whole product on this machine (Ctrl-C stops it)
 	@$(BIN)/python -m compileall -q $(SOURCES)
-	@exec $(BIN)/pbs-cloud up
+	@exec $(BIN)/pbs-cloud up --with-parent
 
 test: setup ## run all tests against real Postgres, NATS and SeaweedFS
+	@$(BIN)/python -m compileall -q $(SOURCES)
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup $(ARGS)
 
 lint: setup ## ruff, import layers, generated code as committed

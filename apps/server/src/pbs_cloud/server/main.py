@@ -1,5 +1,7 @@
 """The command line `pbs-cloud`."""
 
+import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -17,10 +19,14 @@ app = typer.Typer(
 
 
 @app.command()
-def up() -> None:
+def up(
+    with_parent: Annotated[bool, typer.Option("--with-parent", help="stop when the calling process ends")] = False,
+) -> None:
     """Run the whole product on this machine (database and event bus embedded unless their URLs are set)."""
-    from pbs_cloud.server import commands
+    from pbs_cloud.server import child, commands
 
+    if with_parent and child.IS_LINUX:
+        child.die_with(os.getppid(), signal.SIGTERM)
     _guarded(commands.up)
 
 
