@@ -21,11 +21,11 @@ CREATE TABLE datastore (
     location text NOT NULL,
     config jsonb NOT NULL DEFAULT '{}',
     epoch bigint NOT NULL DEFAULT 0,
-    state text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'removed')),
+    state text NOT NULL DEFAULT 'active' CHECK (state IN ('creating', 'active', 'deleting', 'removed')),
     gc_status jsonb,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-CREATE UNIQUE INDEX datastore_name ON datastore (tenant_id, name) WHERE state = 'active';
+CREATE UNIQUE INDEX datastore_name ON datastore (tenant_id, name) WHERE state <> 'removed';
 
 CREATE TABLE namespace (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -85,6 +85,7 @@ CREATE TABLE snapshot (
     protected boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     committed_at timestamptz,
+    reusable_at timestamptz,
     UNIQUE (group_id, backup_time)
 );
 CREATE INDEX snapshot_datastore ON snapshot (datastore_id);

@@ -1,0 +1,1 @@
+"""The catalogue process: sessions, datastores, namespaces, groups, snapshots and tasks."""

@@ -1,0 +1,81 @@
+"""Indexes that name a corrupt chunk are refused; a base that brought it in is no base any more (formats 9.9)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from pbs_cloud.chunkstore.catalogue.index_stream import IndexCheck
+from pbs_cloud.chunkstore.catalogue.manifests import rewrite_manifest
+from pbs_cloud.chunkstore.catalogue.parts import Parts
+from pbs_cloud.chunkstore.catalogue.rows import Snapshot, Store
+from pbs_cloud.chunkstore.catalogue.session_rows import Session, place_of_snapshot
+from pbs_cloud.contracts.errors import Conflict
+from pbs_cloud.formats.index import digest_array
+from pbs_cloud.formats.manifest import BackupManifest, VerifyResult, VerifyState
+from pbs_cloud.formats.names import ArchiveName, ArchiveType
+from pbs_cloud.formats.upid import Upid
+
+# 3: `ChunkState.CORRUPT`, a literal so that the partial index is used.
+_CORRUPT = "SELECT digest FROM chunk WHERE datastore_id = $1 AND state = 3"
+
+
+class Corruption:
+    """The store's list of corrupt chunks against the files of a session."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def require_sound(self, store: Store, session: Session, file_key: str, name: ArchiveName) -> None:
+        """Raises Conflict if the stored index names a corrupt chunk; its file is deleted then."""
+        async with self._parts.database.tenant(session.tenant_id) as connection:
+            rows = await connection.fetch(_CORRUPT, store.id)
+        if not rows or not await self._names_one(store, file_key, name, [row["digest"] for row in rows]):
+            return
+        await self._parts.backends.of(store).delete_file(file_key)
+        if session.base_snapshot_id is not None:
+            await self._fail_base(store, session, session.base_snapshot_id)
+        raise Conflict(f"{name.name} refers to a chunk that is damaged; the next backup stores it anew")
+
+    async def _names_one(self, store: Store, file_key: str, name: ArchiveName, digests: list[bytes]) -> bool:
+        """Whether an index names one of the digests; reads it piece by piece."""
+        wanted = digest_array(b"".join(digests))
+        check = IndexCheck(name.archive_type)
+        async for piece in self._parts.backends.of(store).read_file(file_key):
+            if bool(np.isin(check.feed(piece), wanted).any()):
+                return True
+        return False
+
+    async def _fail_base(self, store: Store, session: Session, base_id: int) -> None:
+        """If an index of the base names a corrupt chunk, its verify state becomes ``failed``."""
+        async with self._parts.database.tenant(session.tenant_id) as connection:
+            _, where = await place_of_snapshot(connection, base_id)
+            files = await connection.fetch(
+                "SELECT name, kind FROM snapshot_file WHERE snapshot_id = $1 AND kind <> 'blob'", base_id
+            )
+            digests = [row["digest"] for row in await connection.fetch(_CORRUPT, store.id)]
+        for file in files:
+            kind = ArchiveType.FIXED if file["kind"] == "fixed" else ArchiveType.DYNAMIC
+            if await self._names_one(store, where.file_key(file["name"]), ArchiveName(file["name"], kind), digests):
+                break
+        else:
+            return
+        async with self._parts.database.tenant(session.tenant_id) as connection:
+            row = await connection.fetchrow(
+                "SELECT id, state, protected, manifest, manifest_size, size, session_id FROM snapshot WHERE id = $1"
+                " FOR NO KEY UPDATE",
+                base_id,
+            )
+            base = Snapshot(**row, where=where)
+            await rewrite_manifest(connection, self._parts.backends.of(store), store, base, _failed(session))
+
+
+def _failed(session: Session) -> Callable[[BackupManifest], None]:
+    """A change that records the session's task as the one that found the damage."""
+    upid = Upid.parse(session.upid or "")
+
+    def change(manifest: BackupManifest) -> None:
+        manifest.verify_state = VerifyState(upid, VerifyResult.FAILED)
+
+    return change

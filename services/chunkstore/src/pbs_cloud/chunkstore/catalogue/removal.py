@@ -1,0 +1,150 @@
+"""Removing snapshots: the row is marked in a transaction, then the files go, then the row, then a group left empty.
+
+Each step may be repeated, so whoever finds a marked row finishes the work (formats 9.9 "Snapshot removal").
+"""
+
+from __future__ import annotations
+
+import uuid
+
+from pbs_cloud.chunkstore.catalogue.announce import announce
+from pbs_cloud.chunkstore.catalogue.names import Place, SnapshotPlace
+from pbs_cloud.chunkstore.catalogue.parts import Parts
+from pbs_cloud.chunkstore.catalogue.rows import Snapshot, Store
+from pbs_cloud.chunkstore.catalogue.session_rows import DeadSession, place_of_snapshot
+from pbs_cloud.chunkstore.catalogue.usage import add_bytes
+from pbs_cloud.contracts.errors import Locked, SessionLost
+from pbs_cloud.contracts.events import EventType
+from pbs_cloud.runtime.database import Connection
+
+
+async def require_unpinned(connection: Connection, snapshot: Snapshot) -> None:
+    """Raises Locked while a session reads the snapshot or has it as base, DeadSession if that session is dead.
+
+    The transaction holds the row's lock FOR UPDATE, so that no pin can come in between.
+    """
+    pins = await connection.fetch(
+        "SELECT s.id, s.kind, s.state = 'active' AND s.lease_until > clock_timestamp() AS alive"
+        " FROM pin p JOIN session s ON s.id = p.session_id WHERE p.snapshot_id = $1",
+        snapshot.id,
+    )
+    for pin in pins:
+        if pin["alive"]:
+            use = "is being read" if pin["kind"] == "reader" else "is the base of a running backup"
+            raise Locked(f"unable to lock snapshot {snapshot.where.path}: it {use}")
+    if pins:
+        raise DeadSession(pins[0]["id"])
+
+
+async def mark_committed(connection: Connection, store: Store, snapshot: Snapshot) -> None:
+    """Take a committed, locked, unpinned snapshot out of sight, with its usage and its event.
+
+    ``announce_usage`` follows, once in each transaction.
+    """
+    await mark_removing(connection, store, snapshot.id)
+    await announce(
+        connection,
+        EventType.BACKUP_DELETED,
+        store.tenant_id,
+        snapshot.size or 0,
+        store=store.name,
+        ns=str(snapshot.where.place.ns),
+        snapshot=str(snapshot.where.ref),
+    )
+
+
+async def mark_removing(
+    connection: Connection, store: Store, snapshot_id: int, *, late_write_seconds: float = 0.0
+) -> bool:
+    """Mark a snapshot and give its bytes back to the quota; False if it was marked before.
+
+    ``late_write_seconds``: its path is used again only after that time.
+    """
+    marked = await connection.fetchval(
+        "UPDATE snapshot SET state = 'removing', reusable_at = clock_timestamp() + make_interval(secs => $2)"
+        " WHERE id = $1 AND state <> 'removing' RETURNING id",
+        snapshot_id,
+        late_write_seconds,
+    )
+    if marked is None:
+        return False
+    freed = await connection.fetchval(
+        "SELECT coalesce(sum(stored_size), 0)::bigint FROM snapshot_file WHERE snapshot_id = $1", snapshot_id
+    )
+    await add_bytes(connection, store.tenant_id, store.id, -freed)
+    return True
+
+
+class Removal:
+    """Takes away what is marked."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def remove(self, tenant_id: str, snapshot_id: int, *, holder: uuid.UUID | None = None) -> None:
+        """Delete the files and the row of a marked snapshot, and its group if nothing else is in it.
+
+        ``holder``: the session that is being closed and whose group lock does not keep an empty group.
+        """
+        found = await self._find(tenant_id, snapshot_id)
+        if found is None:
+            return
+        store, where = found
+        await self._parts.writes.settled(snapshot_id)
+        await self._parts.backends.of(store).delete_tree(where.prefix)
+        async with self._parts.database.tenant(tenant_id) as connection:
+            group_id = await connection.fetchval("SELECT group_id FROM snapshot WHERE id = $1", snapshot_id)
+            if group_id is None:
+                return
+            await connection.fetchval("SELECT 1 FROM backup_group WHERE id = $1 FOR UPDATE", group_id)
+            await connection.execute(
+                "DELETE FROM snapshot WHERE id = $1 AND state = 'removing' AND reusable_at <= clock_timestamp()",
+                snapshot_id,
+            )
+            await self._remove_group_if_empty(connection, store, where.place, group_id, holder)
+
+    async def remove_group(self, tenant_id: str, store: Store, place: Place, group_id: int) -> bool:
+        """Remove a group without snapshots and without a backup; whether it is gone now."""
+        async with self._parts.database.tenant(tenant_id) as connection:
+            if await connection.fetchval("SELECT id FROM backup_group WHERE id = $1 FOR UPDATE", group_id) is None:
+                return True
+            return await self._remove_group_if_empty(connection, store, place, group_id, None)
+
+    async def resume(self) -> int:
+        """Finish removals that a process which died has left, of all tenants; how many were tried."""
+        async with self._parts.database.system() as connection:
+            rows = await connection.fetch(
+                "SELECT s.id, s.tenant_id FROM snapshot s JOIN datastore d ON d.id = s.datastore_id"
+                " WHERE s.state = 'removing' AND d.state = 'active' AND s.reusable_at <= clock_timestamp()"
+                " AND NOT EXISTS (SELECT 1 FROM session e WHERE e.id = s.session_id AND e.state = 'active'"
+                " AND e.lease_until > clock_timestamp()) ORDER BY s.id LIMIT 1000"
+            )
+        for row in rows:
+            await self.remove(row["tenant_id"], row["id"])
+        return len(rows)
+
+    async def _find(self, tenant_id: str, snapshot_id: int) -> tuple[Store, SnapshotPlace] | None:
+        async with self._parts.database.tenant(tenant_id) as connection:
+            state = await connection.fetchval("SELECT state FROM snapshot WHERE id = $1", snapshot_id)
+            if state != "removing":
+                return None
+            try:
+                return await place_of_snapshot(connection, snapshot_id)
+            except SessionLost:
+                return None
+
+    async def _remove_group_if_empty(
+        self, connection: Connection, store: Store, place: Place, group_id: int, holder: uuid.UUID | None
+    ) -> bool:
+        """The group's row is locked: whoever wants to use it waits, and finds it gone."""
+        used = await connection.fetchval(
+            "SELECT EXISTS (SELECT 1 FROM snapshot WHERE group_id = $1) OR EXISTS (SELECT 1 FROM session"
+            " WHERE group_id = $1 AND state = 'active' AND kind <> 'reader' AND id IS DISTINCT FROM $2)",
+            group_id,
+            holder,
+        )
+        if used:
+            return False
+        await self._parts.backends.of(store).delete_tree(place.prefix)
+        await connection.execute("DELETE FROM backup_group WHERE id = $1", group_id)
+        return True

@@ -1,0 +1,69 @@
+"""All services of the catalogue, put together once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pbs_cloud.chunkstore.catalogue.client_log import ClientLogs
+from pbs_cloud.chunkstore.catalogue.closing import Closing
+from pbs_cloud.chunkstore.catalogue.datastores import Datastores
+from pbs_cloud.chunkstore.catalogue.finish import Finish
+from pbs_cloud.chunkstore.catalogue.groups import Groups
+from pbs_cloud.chunkstore.catalogue.leases import Leases
+from pbs_cloud.chunkstore.catalogue.listing import Listings
+from pbs_cloud.chunkstore.catalogue.namespaces import Namespaces
+from pbs_cloud.chunkstore.catalogue.open_backup import BackupOpening
+from pbs_cloud.chunkstore.catalogue.open_reader import ReaderOpening
+from pbs_cloud.chunkstore.catalogue.parts import Parts
+from pbs_cloud.chunkstore.catalogue.removal import Removal
+from pbs_cloud.chunkstore.catalogue.session_files import SessionFiles
+from pbs_cloud.chunkstore.catalogue.snapshots import Snapshots
+from pbs_cloud.chunkstore.catalogue.status import StoreStatus
+from pbs_cloud.chunkstore.catalogue.tasks import Tasks
+from pbs_cloud.chunkstore.catalogue.upkeep import Upkeep
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One object for each concept."""
+
+    opening: BackupOpening
+    readers: ReaderOpening
+    leases: Leases
+    files: SessionFiles
+    finish: Finish
+    closing: Closing
+    datastores: Datastores
+    status: StoreStatus
+    namespaces: Namespaces
+    groups: Groups
+    snapshots: Snapshots
+    logs: ClientLogs
+    listings: Listings
+    tasks: Tasks
+    upkeep: Upkeep
+
+    @classmethod
+    def build(cls, parts: Parts) -> Services:
+        removal = Removal(parts)
+        closing = Closing(parts, removal)
+        datastores = Datastores(parts)
+        groups = Groups(parts, closing, removal)
+        snapshots = Snapshots(parts, closing, removal)
+        return cls(
+            opening=BackupOpening(parts, closing),
+            readers=ReaderOpening(parts),
+            leases=Leases(parts),
+            files=SessionFiles(parts),
+            finish=Finish(parts),
+            closing=closing,
+            datastores=datastores,
+            status=StoreStatus(parts),
+            namespaces=Namespaces(parts, groups),
+            groups=groups,
+            snapshots=snapshots,
+            logs=ClientLogs(parts, snapshots),
+            listings=Listings(parts),
+            tasks=Tasks(parts),
+            upkeep=Upkeep(parts, closing, removal, datastores),
+        )
