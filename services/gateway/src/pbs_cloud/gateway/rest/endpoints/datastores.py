@@ -20,7 +20,6 @@ from pbs_cloud.gateway.rest.endpoints.stores import (
     MOUNT_STATUS,
     find_store,
     gc_status_of,
-    shown_maintenance,
     visible_stores,
 )
 from pbs_cloud.gateway.schema import Array, Enum, ParameterErrors, common, optional, required
@@ -43,7 +42,7 @@ async def datastores(call: Call) -> Any:
                 "store": seen.store.name,
                 "mount-status": MOUNT_STATUS,
                 "backend-type": seen.store.backend_type,
-                "maintenance": shown_maintenance(seen.store.maintenance) if seen.store.maintenance else None,
+                "maintenance": seen.store.maintenance or None,
             }
         )
         | {"comment": seen.store.config.get("comment") or None if seen.full else None}

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pbs_cloud.contracts.chunkstore.types import Datastore
-from pbs_cloud.contracts.errors import InvalidArgument
 from pbs_cloud.formats.calendar import CalendarEvent
 from pbs_cloud.formats.errors import FormatError
 from pbs_cloud.gateway.schema import Enum, Integer, Param, PropertyString, String, common, optional
 from pbs_cloud.gateway.schema.errors import Invalid
-from pbs_cloud.gateway.schema.types import Type, split_properties
+from pbs_cloud.gateway.schema.types import Type
 
-MAINTENANCE_MODES: Final = ("offline", "read-only")
 KEEP_FIELDS: Final = tuple(f"keep-{unit}" for unit in ("last", "hourly", "daily", "weekly", "monthly", "yearly"))
 PATH: Final = String(pattern=r"/[^\x00-\x1f\x7f-\x9f]*", maximum=4096)
 
@@ -48,23 +46,11 @@ class Refused(Type):
         return {"not": {}, "description": self.reason}
 
 
-def _maintenance(text: str) -> str:
-    try:
-        properties = dict(split_properties(text, "type"))
-    except Invalid as error:
-        raise InvalidArgument(f"maintenance-mode: {error}", field="maintenance-mode") from None
-    kind = properties.get("type", "")
-    if kind not in MAINTENANCE_MODES or properties.keys() - {"type", "message"}:
-        raise InvalidArgument(
-            f"unknown variant `{kind}`, expected one of `offline`, `read-only`", field="maintenance-mode"
-        )
-    return text
-
-
 _LEVELS: Final = Enum(("always", "error", "never"))
 _PERCENT: Final = Integer(0, 100)
 SCHEDULE: Final = Schedule(maximum=128)
-MAINTENANCE: Final = String(pattern=r"[^\x00-\x1f\x7f-\x9f]*", maximum=256, after=_maintenance)
+MAINTENANCE: Final = String(pattern=r"[^\x00-\x1f\x7f-\x9f]*", maximum=256)
+"""Its mode is judged by the chunkstore service, whose error names no parameter (rest-api A.6)."""
 FIELDS: Final[Mapping[str, Param]] = {
     "comment": optional(common.COMMENT),
     "gc-schedule": optional(SCHEDULE, "calendar event"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
@@ -18,8 +17,6 @@ from pbs_cloud.formats.errors import FormatError
 from pbs_cloud.formats.gc_status import GcStatus
 from pbs_cloud.gateway.rest.access import holds
 from pbs_cloud.gateway.rest.calls import Call
-from pbs_cloud.gateway.schema.errors import Invalid
-from pbs_cloud.gateway.schema.types import split_properties
 
 MOUNT_STATUS = "nonremovable"
 _BELOW = (P.DATASTORE_MODIFY, P.DATASTORE_READ, P.DATASTORE_BACKUP, P.DATASTORE_AUDIT)
@@ -59,20 +56,6 @@ async def find_store(call: Call, name: str) -> tuple[Datastore, str]:
     raise NotFound(f"no such datastore '{name}'")
 
 
-def shown_maintenance(text: str) -> str:
-    """A maintenance mode with its message unquoted where that is possible."""
-    try:
-        properties = dict(split_properties(text, "type"))
-    except Invalid:
-        return text
-    kind, message = properties.get("type", ""), properties.get("message")
-    if message is None:
-        return kind
-    plain = not any(char in message for char in ',"\\') and message == message.strip()
-    escaped = message.replace("\\", "\\\\").replace('"', '\\"')
-    return f"{kind},message=" + (message if plain else f'"{escaped}"')
-
-
 def gc_status_of(status: DatastoreStatus) -> dict[str, Any]:
     """Counters of the last garbage collection; all zero before the first run."""
     found: dict[str, Any] = json.loads(status.gc_status) if status.gc_status else GcStatus().to_dict()
@@ -87,9 +70,3 @@ def next_run(schedule: str | None, last: int) -> int | None:
         return CalendarEvent.parse(schedule).next_after(last, UTC)
     except FormatError:
         return None
-
-
-async def rows_of(items: list[Any]) -> AsyncIterator[Any]:
-    """A list as rows."""
-    for item in items:
-        yield item
