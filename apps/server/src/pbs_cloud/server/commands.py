@@ -71,8 +71,9 @@ async def _up(settings: Settings, folder: DataDir, certificate: Certificate | No
     installation = _installation(settings, folder, certificate)
 
     async def start() -> None:
-        await installation.start_embedded()
+        installation.plan_embedded()
         installation.start_services(SERVICES)
+        await installation.start_embedded()
         await installation.migrate()
         from pbs_cloud.server.bootstrap import ensure_contents
 

@@ -34,24 +34,29 @@ class Installation:
         self._folder = folder
         self._surroundings = surroundings
         self._names: list[str] = []
+        self._nats: EmbeddedNats | None = None
+        self._postgres: EmbeddedPostgres | None = None
+
+    def plan_embedded(self) -> None:
+        """Decide where the embedded servers will be, so that the services can be started before them."""
+        if self.settings.nats_url is None:
+            self._nats = EmbeddedNats(self._folder.nats, self._folder.logs / "nats.log")
+            self._surroundings = replace(self._surroundings, nats_url=self._nats.url)
+        if self.settings.database_url is None:
+            folder = self._folder
+            self._postgres = EmbeddedPostgres(folder.postgres, folder.postgres_socket, folder.logs / "postgres.log")
+            self._surroundings = replace(self._surroundings, database_url=self._postgres.url)
 
     async def start_embedded(self) -> None:
-        """Database and event bus, unless they are given; then roles, schemas and migrations."""
-        if self.settings.nats_url is None:
-            nats = EmbeddedNats(self._folder.nats, self._folder.logs / "nats.log")
-            nats.prepare()
-            self._surroundings = replace(self._surroundings, nats_url=nats.url)
-            self.supervisor.run(Job("nats", nats.start, GROUP_BUS))
-        if self.settings.database_url is None:
-            postgres = EmbeddedPostgres(
-                self._folder.postgres, self._folder.postgres_socket, self._folder.logs / "postgres.log"
-            )
-            await postgres.prepare()
-            self._surroundings = replace(self._surroundings, database_url=postgres.url)
-            self.supervisor.run(
-                Job("postgres", postgres.start, GROUP_DATABASE, stop_signal=signal.SIGINT, stop_seconds=20.0)
-            )
-            await postgres.wait()
+        """Start the planned servers; returns when the database answers."""
+        if self._nats is not None:
+            self._nats.prepare()
+            self.supervisor.run(Job("nats", self._nats.start, GROUP_BUS))
+        if self._postgres is not None:
+            await self._postgres.prepare()
+            job = Job("postgres", self._postgres.start, GROUP_DATABASE, signal.SIGINT, stop_seconds=20.0)
+            self.supervisor.run(job)
+            await self._postgres.wait()
 
     async def migrate(self) -> None:
         """Bring all schemas to the newest revision."""
