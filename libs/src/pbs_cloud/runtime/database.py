@@ -3,6 +3,7 @@
 import asyncio
 import json
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ _CONNECT_SECONDS = 5.0
 _STATEMENT_SECONDS = 60.0
 _CONFLICT_RETRIES = 10
 _WATCH_SECONDS = 1.0
+_QUIET_SECONDS = 5.0  # everything starts at once: a short wait is no news
 _CONFLICTS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _SERVER_WENT = (
     asyncpg.PostgresConnectionError,
@@ -69,9 +71,9 @@ class Database(Component):
 
     async def start(self) -> None:
         """Connect; waits for the server and for the schema's migrations as long as it takes."""
-        delay, reason = 0.02, None
+        delay, reason, patience = 0.02, None, time.monotonic() + _QUIET_SECONDS
         while (problem := await self._connect()) is not None:
-            if problem != reason:
+            if problem != reason and time.monotonic() > patience:
                 _log.info("waiting for the database", schema=self.schema, reason=problem)
                 reason = problem
             await self._clock.sleep(delay)
