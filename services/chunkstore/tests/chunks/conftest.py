@@ -70,6 +70,7 @@ async def make_world(database: Database) -> AsyncIterator[Callable[..., Awaitabl
     yield make
     for world in made:
         await world.registry.stop()
+        await world.execute("UPDATE datastore SET state = 'removed'")
 
 
 @pytest.fixture

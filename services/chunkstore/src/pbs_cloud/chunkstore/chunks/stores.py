@@ -37,6 +37,7 @@ class StoreRegistry(Component):
         self._writer = uuid.uuid4()
         self._quota = QuotaLedger()
         self._stores: dict[int, asyncio.Task[ChunkStore]] = {}
+        self._places: dict[tuple[str, str], int] = {}
         self.io = ThreadPoolExecutor(io_threads, thread_name_prefix="io")
         self.checks = ThreadPoolExecutor(check_threads, thread_name_prefix="check")
 
@@ -71,7 +72,16 @@ class StoreRegistry(Component):
             raise
 
     async def _open(self, datastore: int, tenant: str, location: StoreLocation) -> ChunkStore:
+        await self._close_predecessor(datastore, location)
         backend = open_backend(self._settings, location, self.io)
         await backend.own()
+        self._places[location.backend_type, location.location] = datastore
         ids = StoreIds(datastore, tenant, self._writer)
         return ChunkStore(self._database, backend, ids, self._quota, self.checks)
+
+    async def _close_predecessor(self, datastore: int, location: StoreLocation) -> None:
+        """Let go of a place whose datastore was removed, when a new one has been made there."""
+        previous = self._places.get((location.backend_type, location.location))
+        task = None if previous in (None, datastore) else self._stores.pop(previous or 0, None)
+        if task is not None:
+            await (await task).close()
