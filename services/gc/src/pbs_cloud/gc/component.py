@@ -1,0 +1,43 @@
+"""The gc process: one kind, any number of replicas."""
+
+from __future__ import annotations
+
+from pbs_cloud.contracts.chunkstore.catalogue import CatalogueClient
+from pbs_cloud.gc.jobs import Job, JobRunner
+from pbs_cloud.gc.rpc import GcRpc
+from pbs_cloud.gc.service import SWEEP, GcService
+from pbs_cloud.proto.gc.v1 import gc_pb2_grpc
+from pbs_cloud.runtime.database import Database
+from pbs_cloud.runtime.grpc_channel import ChannelComponent
+from pbs_cloud.runtime.grpc_server import GrpcServer
+from pbs_cloud.runtime.lifecycle import Component, ProcessSpec, run_components
+from pbs_cloud.runtime.settings import Settings
+
+SERVICE = "gc"
+# Leases last 60 s (formats 9.9); whoever meets a dead one expires it, the sweep finds the rest.
+SWEEP_SECONDS = 5.0
+
+
+def processes(settings: Settings) -> list[ProcessSpec]:
+    """Processes of this service under the supervisor."""
+    return [ProcessSpec(name=SERVICE, target="pbs_cloud.gc.component:main")]
+
+
+def jobs(catalogue: CatalogueClient) -> list[Job]:
+    """Everything that this service does by itself."""
+    return [Job(SWEEP, SWEEP_SECONDS, catalogue.expire_dead_sessions)]
+
+
+def components(settings: Settings) -> list[Component]:
+    """The parts of one process in starting order."""
+    database = Database(settings.database_url_for(SERVICE), schema=SERVICE, application_name=settings.process_name)
+    channel = ChannelComponent(settings.services.catalogue, settings)
+    runners = [JobRunner(database, job) for job in jobs(CatalogueClient(channel.channel))]
+    server = GrpcServer(SERVICE, settings.services.gc, settings, ready=database.ready)
+    server.add_service(gc_pb2_grpc.add_GcServicer_to_server, GcRpc(GcService(database)))
+    return [database, channel, *runners, server]
+
+
+async def main(settings: Settings) -> None:
+    """Serve until SIGTERM."""
+    await run_components(settings, components(settings))
