@@ -66,6 +66,11 @@ def test_real_records_survive_a_rewrite_byte_for_byte(vectors):
         assert BackupManifest.from_blob(manifest.to_blob()) == manifest
 
 
+@pytest.mark.parametrize("value", [-(2**63), 2**63 - 1])
+def test_the_whole_range_of_times_is_read(value):
+    assert BackupManifest.parse(minimal(**{"backup-time": value})).backup_time == value
+
+
 def test_an_old_manifest_gets_the_defaults():
     entry = {"filename": "a.blob", "size": 12, "csum": "AB" * 32}
     manifest = BackupManifest.parse(minimal(files=[entry], extra=1))
@@ -91,6 +96,7 @@ def test_an_old_manifest_gets_the_defaults():
         (minimal(**{"backup-time": True}), "backup-time"),
         (minimal(**{"backup-time": 1.5}), "backup-time"),
         (minimal(**{"backup-time": 2**63}), "backup-time"),
+        (minimal(**{"backup-time": -(2**63) - 1}), "backup-time"),
         (minimal(files={}), "files"),
         (minimal(files=[5]), "files"),
         (minimal(files=[{"filename": "a", "size": -1, "csum": "0" * 64}]), "size"),

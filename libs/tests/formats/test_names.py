@@ -78,6 +78,9 @@ def test_namespaces():
     assert BackupNamespace().acl_path("tank") == "/datastore/tank"
     with pytest.raises(FormatError, match="no parent"):
         _ = BackupNamespace().parent
+    longest = BackupNamespace(("x" * 250,)).child("abcde")
+    assert BackupNamespace.parse(str(longest)) == longest
+    assert len(str(longest)) == 256
     with pytest.raises(FormatError, match="256"):
         BackupNamespace((("x" * 250),)).child("abcdefg")
     refused(BackupNamespace.parse, "x" * 257, "a\n", None)
@@ -122,7 +125,7 @@ def test_api_parameters():
 
 
 def test_sort_of_odd_ids():
-    order = ["007", "7", "10", "18446744073709551615", "18446744073709551616", "1a", "a"]
+    order = ["007", "7", "10", "18446744073709551615", "17a", "18446744073709551616", "1a", "a"]
     groups = [BackupGroup(BackupType.VM, text) for text in order]
     assert [group.backup_id for group in sorted(groups, key=lambda group: group.sort_key)] == order
 
