@@ -224,7 +224,7 @@ async def test_a_wrong_manifest_closes_the_way_to_finish(
     with pytest.raises(InvalidArgument):
         await bench.finish(admin, session)
     await bench.services.files.put_blob(admin, session.session_id, "index.json.blob", manifest_blob(group, TIME))
-    with pytest.raises(Conflict, match="cannot be finished"):
+    with pytest.raises(Conflict, match=r"cannot be finished"):
         await bench.finish(admin, session)
     await bench.close(admin, session.session_id)
     assert await bench.snapshots(admin, "tank", backup_id=group.backup_id) == []

@@ -27,7 +27,8 @@ from pbs_cloud.formats.manifest import BackupManifest, ChunkUploadStats
 from pbs_cloud.formats.names import MANIFEST_NAME
 from pbs_cloud.runtime.telemetry import Counter
 
-MAX_MANIFEST_TEXT = 64 * 1024 * 1024
+MAX_MANIFEST_TEXT = 8 * 1024 * 1024
+"""Most bytes of a manifest's JSON: what listings show of it must fit into one message."""
 _COMMITTED = Counter("pbs_catalogue_snapshots_committed", "Backups that were finished")
 
 

@@ -17,6 +17,11 @@ WITH mine AS (
 UPDATE session s SET lease_until = clock_timestamp() + make_interval(secs => $3)
 FROM mine WHERE s.id = mine.id AND s.lease_until > clock_timestamp() RETURNING s.id, s.upid
 """
+# A committed backup needs no lease, but its task runs on until its connection ends.
+_FINISHED = """
+SELECT id, upid FROM session
+WHERE id = ANY($2::uuid[]) AND process_id = $1 AND state = 'finished' AND kind = 'backup'
+"""
 _RENEW_TASKS = """
 WITH mine AS (
   SELECT id FROM task WHERE upid = ANY($2::text[]) AND process_id = $1 AND endtime IS NULL
@@ -34,10 +39,12 @@ class Leases:
         self._parts = parts
 
     async def renew(self, process_id: str, session_ids: Sequence[str], upids: Sequence[str]) -> t.Leases:
-        """A lease that ran out is never renewed: its session is lost. Ids that are no UUIDs are lost, too."""
+        """A lease that ran out is never renewed: its session is lost; a backup that was finished is not."""
         known = {key: text for text in session_ids if (key := _uuid(text)) is not None}
         async with self._parts.database.system() as connection:
             renewed = await connection.fetch(_RENEW_SESSIONS, process_id, list(known), self._parts.lease_seconds)
+            if len(renewed) < len(known):
+                renewed += await connection.fetch(_FINISHED, process_id, list(known))
             mine = [*upids, *(row["upid"] for row in renewed if row["upid"] is not None)]
             tasks = await connection.fetch(_RENEW_TASKS, process_id, mine, self._parts.lease_seconds)
         alive = {known[row["id"]] for row in renewed}

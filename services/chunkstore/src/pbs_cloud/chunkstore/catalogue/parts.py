@@ -59,6 +59,7 @@ class FileWrites:
     def __init__(self) -> None:
         self._running: defaultdict[int, int] = defaultdict(int)
         self._finishing: set[int] = set()
+        self._names: set[tuple[int, str]] = set()
         self._changed = asyncio.Condition()
 
     @asynccontextmanager
@@ -75,6 +76,18 @@ class FileWrites:
                 del self._running[snapshot_id]
             async with self._changed:
                 self._changed.notify_all()
+
+    @asynccontextmanager
+    async def of_file(self, snapshot_id: int, name: str) -> AsyncIterator[None]:
+        """`into`, and for one file after the other: bytes and row of a name come from the same write."""
+        async with self.into(snapshot_id):
+            async with self._changed:
+                await self._changed.wait_for(lambda: (snapshot_id, name) not in self._names)
+                self._names.add((snapshot_id, name))
+            try:
+                yield
+            finally:
+                self._names.discard((snapshot_id, name))
 
     @asynccontextmanager
     async def alone(self, snapshot_id: int) -> AsyncIterator[None]:

@@ -68,7 +68,7 @@ class SessionFiles:
         location = UPLOADED_MANIFEST if file_name == MANIFEST_NAME else None
         key = parse_session_id(session_id)
         target = await self._target(ctx, key, more=len(raw))
-        async with self._parts.writes.into(target.snapshot_id):
+        async with self._parts.writes.of_file(target.snapshot_id, file_name):
             await self._target(ctx, key)
             await self._parts.backends.of(target.store).put_file(target.where.file_key(location or file_name), raw)
             await self._record(ctx, key, target, StoredFile(file_name, "blob", len(raw), len(raw), location=location))
@@ -86,7 +86,7 @@ class SessionFiles:
             raise InvalidArgument("archive-name: must end in .didx or .fidx", field="archive-name")
         key = parse_session_id(session_id)
         target = await self._target(ctx, key)
-        async with self._parts.writes.into(target.snapshot_id):
+        async with self._parts.writes.of_file(target.snapshot_id, archive_name):
             await self._target(ctx, key)
             await self._require_live(ctx, key)
             file = await self._write_index(target, name, pieces, csum, size)
@@ -177,8 +177,9 @@ def _check_blob(raw: bytes) -> None:
 
 async def upsert_file(connection: Connection, store: Store, snapshot_id: int, file: StoredFile) -> None:
     """Insert or replace the row of a file of a snapshot; the usage counter follows."""
+    await connection.fetchval("SELECT 1 FROM snapshot WHERE id = $1 FOR NO KEY UPDATE", snapshot_id)
     former = await connection.fetchval(
-        "SELECT stored_size FROM snapshot_file WHERE snapshot_id = $1 AND name = $2 FOR UPDATE", snapshot_id, file.name
+        "SELECT stored_size FROM snapshot_file WHERE snapshot_id = $1 AND name = $2", snapshot_id, file.name
     )
     await connection.execute(
         "INSERT INTO snapshot_file"

@@ -76,9 +76,11 @@ async def lock_configuration(connection: Connection, tenant_id: str) -> bytes:
 async def configuration_digest(connection: Connection, tenant_id: str) -> str:
     """SHA-256 of the configuration of all datastores of a tenant, salted so that equal ones differ between tenants."""
     salt = await connection.fetchval("SELECT salt FROM tenant_salt WHERE tenant_id = $1", tenant_id)
+    if salt is None:
+        salt = await lock_configuration(connection, tenant_id)
     stores = await list_stores(connection, tenant_id)
     text = json.dumps([[store.name, store.config] for store in stores], sort_keys=True)
-    return hashlib.sha256((salt or b"") + tenant_id.encode() + text.encode()).hexdigest()
+    return hashlib.sha256(salt + tenant_id.encode() + text.encode()).hexdigest()
 
 
 async def require_digest(connection: Connection, tenant_id: str, expected: str | None) -> None:

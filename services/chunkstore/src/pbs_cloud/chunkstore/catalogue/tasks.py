@@ -21,6 +21,8 @@ from pbs_cloud.runtime.database import Connection
 TASKS_PATH = "/system/tasks"
 MAX_ROWS = 10_000
 """Most tasks in one answer, also for a limit of 0 (no limit)."""
+MAX_LOG_BYTES = 8 * 1024 * 1024
+"""Most text in one answer; whoever wants a longer log reads on from the last line."""
 STATUS_KINDS = ("ok", "warning", "error", "unknown")
 
 _COLUMNS = """
@@ -55,7 +57,9 @@ _STOPPED = (
 _LOG = """
 SELECT endtime IS NULL AS active, (SELECT coalesce(max(n), 0) FROM task_log WHERE task_id = t.id) AS total,
   coalesce((SELECT json_agg(json_build_array(n, text) ORDER BY n) FROM (
-    SELECT n, text FROM task_log WHERE task_id = t.id AND n >= $3 ORDER BY n LIMIT $4) AS page), '[]') AS lines
+    SELECT n, text, sum(octet_length(text)) OVER (ORDER BY n) AS upto FROM (
+      SELECT n, text FROM task_log WHERE task_id = t.id AND n >= $3 ORDER BY n LIMIT $4) AS wanted) AS page
+    WHERE upto <= $5), '[]') AS lines
 FROM task t WHERE tenant_id = $1 AND upid = $2
 """
 
@@ -109,7 +113,7 @@ class Tasks:
         _parse(upid)
         async with self._database.tenant(ctx.tenant_id) as connection:
             await _visible_task(connection, ctx.caller, upid)
-            row = await connection.fetchrow(_LOG, ctx.tenant_id, upid, max(start, 1), limit or None)
+            row = await connection.fetchrow(_LOG, ctx.tenant_id, upid, max(start, 1), limit or None, MAX_LOG_BYTES)
         lines = tuple(t.LogLine(n, text) for n, text in row["lines"])
         return t.TaskLog(lines, row["total"], row["active"])
 
