@@ -43,7 +43,12 @@ def _open(settings: Settings, threads: ThreadPoolExecutor, place: StoreLocation)
 
 
 async def main(settings: Settings) -> None:
-    """Serve ``Catalogue`` until SIGTERM. Removals that an earlier process left unfinished go on first."""
+    """Serve ``Catalogue`` until SIGTERM."""
+    await run_components(settings, components(settings))
+
+
+def components(settings: Settings) -> list[Component]:
+    """The parts of the process in the order of their start."""
     url = settings.database_url_for("chunkstore")
     database = Database(url, schema="chunkstore", application_name="catalogue", max_size=_CONNECTIONS)
     bus = Bus(settings.required_nats_url, name="catalogue")
@@ -53,4 +58,4 @@ async def main(settings: Settings) -> None:
     rpc.serve(server, services)
     upkeep = BackgroundTask("upkeep", services.upkeep.run)
     relay = OutboxRelay(database, bus, producer=PRODUCER)
-    await run_components(settings, [database, bus, relay, storage, upkeep, server])
+    return [database, bus, relay, storage, upkeep, server]
