@@ -14,7 +14,7 @@ REFERENCE = Path(__file__).parents[4] / "docs" / "reference"
 def test_the_committed_reference_is_the_present_one() -> None:
     hint = "run python -m pbs_cloud.gateway.rest.openapi"
     assert (REFERENCE / "rest.md").read_text() == page(), hint
-    assert json.loads((REFERENCE / "openapi.json").read_text()) == document(), hint
+    assert json.loads((REFERENCE / "openapi.json").read_text()) == json.loads(json.dumps(document())), hint
 
 
 def test_every_endpoint_and_parameter_is_in_the_document() -> None:

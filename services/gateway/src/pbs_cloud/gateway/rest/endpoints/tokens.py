@@ -142,7 +142,9 @@ async def create_own_token(call: Call) -> Any:
     if userid != call.caller.auth_id and not holds(call.caller, "/access", P.PERMISSIONS_MODIFY):
         raise PermissionDenied(FORBIDDEN)
     settings = TokenSettings(permission=call.text("permission"), expire=_expiry(call))
-    found, secret = await call.clients.auth.create_token(call.ctx, userid, call.text("name"), settings)
+    found, secret = await call.clients.auth.create_token(
+        call.ctx, userid, call.text("name"), settings, level_within_user=True
+    )
     return Data({"token": extra_token(found), "value": secret}, status=201, content_type="application/json")
 
 

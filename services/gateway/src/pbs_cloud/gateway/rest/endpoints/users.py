@@ -21,7 +21,7 @@ USERS: Final = "/access/users"
 TEXTS: Final = ("comment", "firstname", "lastname", "email")
 _LEVEL_NAMES: Final = {name.replace("_", ""): name for name in LEVELS}
 LEVEL: Final = String(
-    pattern="(?i:" + "|".join({*LEVELS, *_LEVEL_NAMES}) + ")",
+    pattern="(?i:" + "|".join(sorted({*LEVELS, *_LEVEL_NAMES})) + ")",
     after=lambda text: _LEVEL_NAMES[text.replace("_", "").lower()],
 )
 """A level in the project's spelling or as ``DatastoreAdmin`` (rest-api D.4)."""
