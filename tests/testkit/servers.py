@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import secrets
 import shutil
 import signal
@@ -29,6 +30,8 @@ from pbs_cloud.server.nats import EmbeddedNats
 from pbs_cloud.server.postgres import EmbeddedPostgres
 from pbs_cloud.server.spawn import LIFE_LINE, plain_environment, tied
 
+_MEMORY = Path("/dev/shm")
+
 FAST_SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -37,8 +40,16 @@ FAST_SETTINGS = {
 
 
 def temporary_folder(name: str) -> Path:
-    """A new folder with a short path (unix sockets) that other users may pass through (Postgres under root)."""
-    folder = Path(tempfile.mkdtemp(prefix=f"pbs-{name}-"))
+    """A new folder with a short path (unix sockets) that other users may pass through (Postgres under root).
+
+    It is in memory where that is possible: a PBS datastore has 65,536 directories, which a disk takes long to make
+    and remove. What a killed test left behind is removed.
+    """
+    base = _MEMORY if os.access(_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    for stale in base.glob("pbs-*-*-*"):
+        if stale.is_dir() and not Path(f"/proc/{stale.name.split('-')[2]}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(stale, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"pbs-{name}-{os.getpid()}-", dir=base))
     folder.chmod(0o711)
     return folder
 

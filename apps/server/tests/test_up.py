@@ -48,6 +48,7 @@ def test_check_config_shows_values_but_no_secret(tmp_path: Path) -> None:
 @pytest.mark.timeout(180)
 def test_first_start_later_start_and_stop(own_product: Callable[..., ProductServer]) -> None:
     product = own_product()
+    wait_until(lambda: "proxmox-backup-client backup " in product.log.read_text(), seconds=10, what="announcement")
     printed = product.log.read_text()
     secret = product.token_secret
     assert re.fullmatch(r"pbs_[0-9a-f]{64}", secret)
@@ -56,11 +57,11 @@ def test_first_start_later_start_and_stop(own_product: Callable[..., ProductServ
         f"export PBS_REPOSITORY='root@pam!root-token@127.0.0.1:{product.port}:default'",
         f"export PBS_PASSWORD='{secret}'",
         f"export PBS_FINGERPRINT='{product.fingerprint}'",
-        "proxmox-backup-client backup ",
     ):
         assert line in printed
     assert product.token_file.stat().st_mode & 0o777 == 0o600
-    assert not (product.data_dir / "data" / "unshown-root-token").exists()
+    unshown = product.data_dir / "data" / "unshown-root-token"
+    wait_until(lambda: not unshown.exists(), seconds=5, what="removal of the kept secret")
     second = command("up", PBS_DATA_DIR=str(product.data_dir / "data"), PBS_LISTEN_ADDR="127.0.0.1:0")
     assert second.returncode == 2
     assert "another pbs-cloud" in second.stderr
