@@ -194,6 +194,18 @@ def test_auth_id_parts():
     refused(parse_acl_path, "", "datastore", "/a/", "//", "/a b", "/" + "x" * 128, None)
 
 
+def test_limits_of_identities():
+    for text in ("a@" + "r" * 32, "a@rr", "u" * 60 + "@pam", "u@p1!" + "t" * 59):
+        assert str(AuthId.parse(text)) == text
+    refused(AuthId.parse, "a@" + "r" * 33, "a@r", "u" * 61 + "@pam", "u@p1!" + "t" * 60, "a@")
+    assert parse_realm("r" * 32) == "r" * 32
+    assert parse_realm("rr") == "rr"
+    assert parse_token_name("t" * 64) == "t" * 64
+    refused(parse_token_name, "t" * 65)
+    assert parse_acl_path("/" + "x" * 127)
+    assert parse_token_name("t") == "t"
+
+
 def test_owner_matrix():
     user, token, other_token, other = map(AuthId.parse, ("u@pbs", "u@pbs!a", "u@pbs!b", "v@pbs"))
     expected = {
