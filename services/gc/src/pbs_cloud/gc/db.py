@@ -23,7 +23,10 @@ async def try_lock(connection: Connection, job: str) -> bool:
 
 async def seconds_since(connection: Connection, job: str) -> float | None:
     """Time since the last run; None before the first."""
-    statement = "SELECT extract(epoch FROM clock_timestamp() - last_run)::float8 FROM job_status WHERE tenant_id = '*' AND job = $1"
+    statement = """
+        SELECT extract(epoch FROM clock_timestamp() - last_run)::float8 FROM job_status
+        WHERE tenant_id = '*' AND job = $1
+    """
     passed = await connection.fetchval(statement, job)
     return None if passed is None else float(passed)
 
