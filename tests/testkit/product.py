@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -129,9 +130,23 @@ class ProductServer:
         os.kill(self.pid(name), signal.SIGKILL)
 
     def wait_restarted(self, name: str, old_pid: int, seconds: float = 15.0) -> None:
-        """Return once the named process runs under another pid and the product is ready."""
+        """Return once the named process runs under another pid, and it and the product are ready."""
         wait_until(lambda: self.pids().get(name) not in (None, old_pid), seconds=seconds, what=f"restart of {name}")
+        wait_until(lambda: self.is_process_ready(name), seconds=seconds, what=f"readiness of {name}")
         self.wait_ready(seconds)
+
+    def is_process_ready(self, name: str) -> bool:
+        """Whether one service process says at its own socket that it is ready; true for the embedded servers."""
+        if name in ("postgres", "nats"):
+            return True
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(2)
+            try:
+                connection.connect(str(self.data_dir / "data" / "run" / f"health-{name}.sock"))
+                connection.sendall(b"GET /ready HTTP/1.1\r\n\r\n")
+                return connection.recv(100).startswith(b"HTTP/1.1 200 ")
+            except OSError:
+                return False
 
     def kill_supervisor(self) -> None:
         """kill -9 of `pbs-cloud up` itself; everything else has to follow by itself."""
