@@ -32,11 +32,17 @@ from pbs_cloud.server.spawn import LIFE_LINE, plain_environment, tied
 
 _MEMORY = Path("/dev/shm")
 
+_PLENTY = 8 << 30
 FAST_SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
     "log_min_duration_statement": "-1",
 }
+
+
+def _memory_folder() -> Path | None:
+    shared = Path("/dev/shm")
+    return shared if shared.is_dir() and shutil.disk_usage(shared).free > _PLENTY else None
 
 
 def temporary_folder(name: str) -> Path:

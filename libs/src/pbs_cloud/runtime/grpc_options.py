@@ -50,7 +50,8 @@ _RETRY = {
 
 def server_options() -> list[tuple[str, Any]]:
     """Options of a server; several processes never share a port by accident."""
-    return [*_COMMON, ("grpc.so_reuseport", 0), ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000)]
+    pings = [("grpc.http2.min_ping_interval_without_data_ms", 5_000), ("grpc.http2.max_ping_strikes", 0)]
+    return [*_COMMON, ("grpc.so_reuseport", 0), *pings]
 
 
 def repeatable_methods() -> list[dict[str, str]]:
