@@ -250,11 +250,11 @@ class ClientConnection(asyncio.BufferedProtocol, ByteSource):
         """From here on every byte belongs to HTTP/2, those that are here already too."""
         self._session = session
         connection = Connection(self._service.pool, session.slack)
+        self._http2 = connection
         session.attach(connection, self._write_soon, self.abort)
         self._transport.set_write_buffer_limits(high=HIGH_WATER, low=HIGH_WATER // 4)
         self._transport.write(switching_reply(target.protocol) + b"".join(connection.take_output()))
         early, self._buffer = self._buffer, bytearray()
-        self._http2 = connection
         if early:
             connection.receive(early)
             self._write_output()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Final
 
 from pbs_cloud.gateway.http2 import frames as f
@@ -83,6 +84,7 @@ class Connection:
         self.fault: ConnectionFault | None = None
         self.client_left = False
         self.handler: Handler | None = None
+        self._wake: Callable[[], None] | None = None
         self._control: list[bytes] = []
         self._control_size = 0
         self._streams: dict[int, Stream] = {}
@@ -97,9 +99,13 @@ class Connection:
         self._outflow = Outflow(self._sent)
 
     # ------------------------------------------------------------------------------------------ bytes in, bytes out
-    def start(self, handler: Handler) -> None:
-        """Serve ``handler``; the connection window opens."""
+    def start(self, handler: Handler, wake: Callable[[], None] | None = None) -> None:
+        """Serve ``handler``; the connection window opens.
+
+        ``wake`` is called when there is output: credit may also come when another connection gives some back.
+        """
         self.handler = handler
+        self._wake = wake
         self._inflow.pump()
 
     def get_buffer(self, _size_hint: int = -1) -> memoryview:
@@ -220,6 +226,8 @@ class Connection:
     def _queue(self, frame: bytes) -> None:
         self._control.append(frame)
         self._control_size += len(frame)
+        if self._wake is not None:
+            self._wake()
 
     def frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         """A complete frame that is no DATA."""

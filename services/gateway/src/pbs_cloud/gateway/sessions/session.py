@@ -73,7 +73,7 @@ class Session(Handler):
         self._connection = connection
         self._replies = Replies(connection, self._calls, wake, self.sent)
         self._hang_up = hang_up
-        connection.start(self)
+        connection.start(self, wake)
 
     @property
     def connection(self) -> Connection:
