@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from testkit.product import ProductServer
-from testkit.world import Tenant, new_tenant
+from testkit.world import Tenant, new_tenant, shared_tenant
 
 _FIXTURES = {"local": "product", "s3": "product_on_s3"}
 
@@ -18,6 +18,13 @@ def server(request: pytest.FixtureRequest) -> ProductServer:
 
 @pytest.fixture
 async def tenant(server: ProductServer) -> AsyncIterator[Tenant]:
+    """The tenant that tests share, with an empty namespace of the test's own."""
+    async with shared_tenant(server) as shared:
+        yield shared
+
+
+@pytest.fixture
+async def own_tenant(server: ProductServer) -> AsyncIterator[Tenant]:
     """A tenant of the test's own with an empty datastore ``default``."""
     async with new_tenant(server) as made:
         yield made

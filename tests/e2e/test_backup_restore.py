@@ -90,7 +90,7 @@ async def test_image_first_incremental_and_resized(tenant: Tenant) -> None:
     for time, content in versions.items():
         async with await Restore.open(tenant.endpoint, caller.credential, group.at(time)) as restore:
             assert await restore.archive("drive-scsi0.img.fidx", parallel=16) == content
-    listed = await tenant.rest.get(f"/admin/datastore/{tenant.store}/snapshots", backup_id="100", backup_type="vm")
+    listed = await tenant.snapshots(backup_id="100", backup_type="vm")
     assert sorted(item["backup-time"] for item in listed) == [T1, T2, T3]
 
 
@@ -152,7 +152,7 @@ async def test_encrypted(tenant: Tenant, tmp_path: Path) -> None:
         assert await restore.blob("a.conf.blob") == b"secret"
         wrapped = await restore.session.download("rsa-encrypted.key.blob")
         assert unwrap_key(private, None, wrapped).id_key == key.id_key
-    listed = await tenant.rest.get(f"/admin/datastore/{tenant.store}/snapshots", **{"backup-id": "enc"})
+    listed = await tenant.snapshots(backup_id="enc")
     by_time = {item["backup-time"]: item for item in listed}
     assert by_time[T1]["fingerprint"] == key.fingerprint.hex(":")
     modes = {file["filename"]: file.get("crypt-mode") for file in by_time[T1]["files"]}
@@ -209,10 +209,10 @@ async def test_split_archive_data_and_metadata_mode(tenant: Tenant, tmp_path: Pa
 
 async def test_namespaces_hold_the_same_group_apart(tenant: Tenant) -> None:
     """One group name in three namespaces: three contents, three listings."""
-    caller, base = await tenant.token(), f"/admin/datastore/{tenant.store}"
-    await tenant.rest.post(f"{base}/namespace", name="a")
-    await tenant.rest.post(f"{base}/namespace", name="b", parent="a")
-    contents = {"": b"root", "a": b"first", "a/b": b"second"}
+    caller, base, top = await tenant.token(), tenant.base, tenant.ns
+    await tenant.rest.post(f"{base}/namespace", name="a", parent=top)
+    await tenant.rest.post(f"{base}/namespace", name="b", parent=f"{top}/a")
+    contents = {top: b"top", f"{top}/a": b"first", f"{top}/a/b": b"second"}
     for ns, content in contents.items():
         async with await Backup.open(tenant.endpoint, caller.credential, tenant.snapshot("h1", ns=ns)) as backup:
             assert backup.previous is None
@@ -223,8 +223,8 @@ async def test_namespaces_hold_the_same_group_apart(tenant: Tenant) -> None:
             assert await restore.blob("a.conf.blob") == content
         groups = await tenant.rest.get(f"{base}/groups", ns=ns)
         assert [(group["backup-id"], group["backup-count"]) for group in groups] == [("h1", 1)]
-    listed = await tenant.rest.get(f"{base}/namespace")
-    assert [item["ns"] for item in listed] == ["", "a", "a/b"]
+    listed = await tenant.rest.get(f"{base}/namespace", parent=top)
+    assert [item["ns"] for item in listed] == list(contents)
     with pytest.raises(Refused) as refused:
         await Backup.open(tenant.endpoint, caller.credential, tenant.snapshot("h1", ns="nosuch"))
     assert refused.value.status == 404
@@ -248,7 +248,7 @@ async def test_several_archives_and_blobs(tenant: Tenant, tmp_path: Path) -> Non
             assert await restore.archive(f"disk{number}.img.fidx") == images[number]
         for size in (0, 1, 100_000):
             assert await restore.blob(f"b{size}.conf.blob") == bytes(size)
-    files = await tenant.rest.call("GET", f"/admin/datastore/{tenant.store}/files", group.parameters())
+    files = await tenant.rest.call("GET", f"{tenant.base}/files", group.parameters())
     assert len(files) == 8
 
 
@@ -318,7 +318,7 @@ async def test_next_session_sees_the_finished_one_at_once(tenant: Tenant) -> Non
         await backup.session.finish()
     for backup in sessions:
         await backup.session.close(abort=True)
-    listed = await tenant.rest.get(f"/admin/datastore/{tenant.store}/snapshots")
+    listed = await tenant.snapshots()
     assert len(listed) == 10
 
 
@@ -331,11 +331,11 @@ async def test_aborted_backup_leaves_nothing(tenant: Tenant) -> None:
             await backup.upload_manifest()
             await backup.abort()
         for _ in range(50):  # PBS needs up to 10 ms; a busy machine more
-            if not await tenant.rest.get(f"/admin/datastore/{tenant.store}/groups"):
+            if not await tenant.groups():
                 break
             await asyncio.sleep(0.1)
-        assert await tenant.rest.get(f"/admin/datastore/{tenant.store}/groups") == []
-        assert await tenant.rest.get(f"/admin/datastore/{tenant.store}/snapshots") == []
+        assert await tenant.groups() == []
+        assert await tenant.snapshots() == []
 
 
 async def test_preface_in_the_packet_of_the_upgrade(tenant: Tenant) -> None:

@@ -22,8 +22,8 @@ async def _backup(tenant: Tenant, times: tuple[int, ...] = (T1, T2, T3)) -> None
 async def test_list_files_notes_and_protection(tenant: Tenant) -> None:
     """`list`, `snapshot list`, `files`, `notes`, `protected`, `forget`."""
     await _backup(tenant)
-    base, rest, snapshot = f"/admin/datastore/{tenant.store}", tenant.rest, tenant.snapshot()
-    (group,) = await rest.get(f"{base}/groups")
+    base, rest, snapshot = tenant.base, tenant.rest, tenant.snapshot()
+    (group,) = await tenant.groups()
     assert (group["backup-id"], group["backup-count"], group["last-backup"]) == ("h1", 3, T3)
     assert group["owner"] == tenant.admin.auth_id
     files = await rest.call("GET", f"{base}/files", snapshot.parameters())
@@ -33,7 +33,7 @@ async def test_list_files_notes_and_protection(tenant: Tenant) -> None:
     assert await rest.call("GET", f"{base}/notes", snapshot.parameters()) == "first line\nsecond"
     await rest.call("PUT", f"{base}/protected", {**snapshot.parameters(), "protected": True})
     assert await rest.call("GET", f"{base}/protected", snapshot.parameters()) is True
-    listed = {item["backup-time"]: item for item in await rest.get(f"{base}/snapshots")}
+    listed = {item["backup-time"]: item for item in await tenant.snapshots()}
     assert listed[T1]["comment"] == "first line"
     assert listed[T1]["protected"] is True
     assert listed[T1]["size"] > 0
@@ -43,16 +43,16 @@ async def test_list_files_notes_and_protection(tenant: Tenant) -> None:
     assert refused.value.status == 400
     await rest.call("PUT", f"{base}/protected", {**snapshot.parameters(), "protected": False})
     await rest.call("DELETE", f"{base}/snapshots", snapshot.parameters())
-    assert {item["backup-time"] for item in await rest.get(f"{base}/snapshots")} == {T2, T3}
+    assert {item["backup-time"] for item in await tenant.snapshots()} == {T2, T3}
     removed = await rest.call("DELETE", f"{base}/groups", {**snapshot.group(), "error-on-protected": False})
     assert (removed["removed-groups"], removed["removed-snapshots"]) == (1, 2)
-    assert await rest.get(f"{base}/groups") == []
+    assert await tenant.groups() == []
 
 
 async def test_snapshot_in_use_is_not_forgotten(tenant: Tenant) -> None:
     """A snapshot that is read, or is the base of a running backup, stays."""
     await _backup(tenant, (T1,))
-    base, snapshot = f"/admin/datastore/{tenant.store}", tenant.snapshot()
+    base, snapshot = tenant.base, tenant.snapshot()
     async with await ReaderSession.open(tenant.endpoint, tenant.admin.credential, snapshot):
         with pytest.raises(Refused):
             await tenant.rest.call("DELETE", f"{base}/snapshots", snapshot.parameters())
@@ -71,7 +71,7 @@ async def test_snapshot_in_use_is_not_forgotten(tenant: Tenant) -> None:
 async def test_owner_and_change_owner(tenant: Tenant) -> None:
     """A group belongs to its first writer, until the owner is changed."""
     first, second = await tenant.token(), await tenant.token()
-    base, snapshot = f"/admin/datastore/{tenant.store}", tenant.snapshot()
+    base, snapshot = tenant.base, tenant.snapshot()
     async with await Backup.open(tenant.endpoint, first.credential, snapshot) as backup:
         await backup.blob("a.conf.blob", b"x")
         await backup.finish()
@@ -89,14 +89,14 @@ async def test_session_tasks_and_logs(tenant: Tenant) -> None:
     """Each session is a task with a log; an aborted one ends with an error."""
     caller = await tenant.token("admin")
     async with await Backup.open(tenant.endpoint, caller.credential, tenant.snapshot()) as backup:
-        running = await caller.rest.get("/nodes/localhost/tasks", running=True)
+        running = await caller.rest.get("/nodes/localhost/tasks", running=True, userfilter=caller.auth_id)
         assert [task["worker_type"] for task in running] == ["backup"]
         assert running[0]["worker_id"] == f"{tenant.store}:host/h1"
         await backup.blob("a.conf.blob", b"x")
         await backup.finish()
     aborted = await Backup.open(tenant.endpoint, caller.credential, tenant.snapshot("h2"))
     await aborted.abort()
-    tasks = await caller.rest.get("/nodes/localhost/tasks")
+    tasks = await caller.rest.get("/nodes/localhost/tasks", userfilter=caller.auth_id)
     results = {}
     for task in tasks:
         assert UPID.fullmatch(task["upid"])
@@ -116,7 +116,7 @@ async def test_login_version_status_and_login_with_a_ticket(tenant: Tenant) -> N
     rest = await Rest.login(tenant.endpoint, f"admin@{tenant.realm}", tenant.password)
     version = await rest.get("/version")
     assert re.fullmatch(r"\d+\.\d+", version["version"])
-    status = await rest.get(f"/admin/datastore/{tenant.store}/status")
+    status = await rest.get(f"{tenant.base}/status")
     assert status["total"] > 0
     assert status["used"] >= 0
     assert rest.credential is not None
@@ -127,7 +127,7 @@ async def test_login_version_status_and_login_with_a_ticket(tenant: Tenant) -> N
     ) as backup:
         await backup.blob("a.conf.blob", b"written with a ticket")
         await backup.finish()
-    (group,) = await again.get(f"/admin/datastore/{tenant.store}/groups")
+    (group,) = await tenant.groups()
     assert group["owner"] == f"admin@{tenant.realm}"
     await rest.close()
     await again.close()
@@ -136,7 +136,7 @@ async def test_login_version_status_and_login_with_a_ticket(tenant: Tenant) -> N
 async def test_client_log_upload(tenant: Tenant) -> None:
     """`upload-log` works once, and the log can be downloaded but is not in the manifest."""
     await _backup(tenant, (T1,))
-    path, snapshot = f"/admin/datastore/{tenant.store}/upload-backup-log", tenant.snapshot()
+    path, snapshot = f"{tenant.base}/upload-backup-log", tenant.snapshot()
     octets = ("content-type: application/octet-stream",)
     log = encode(b"log line\n" * 100)
     assert tenant.admin.credential
@@ -147,12 +147,12 @@ async def test_client_log_upload(tenant: Tenant) -> None:
         assert await reader.download("client.log.blob") == log
 
 
-async def test_usage_is_counted(tenant: Tenant) -> None:
+async def test_usage_is_counted(own_tenant: Tenant) -> None:
     """Committed snapshots appear in `billing/usage` of the tenant."""
-    await _backup(tenant)
+    await _backup(own_tenant)
 
     async def counted() -> object:
-        usage = await tenant.rest.get("/billing/usage")
+        usage = await own_tenant.rest.get("/billing/usage")
         return usage and usage["backup_count"] == 3 and usage["storage_bytes"] > 0
 
     await eventually(counted, 20, "usage of three backups")

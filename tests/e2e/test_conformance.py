@@ -78,8 +78,9 @@ async def test_recordings(server: ProductServer, tenant: Tenant) -> None:
     assert code == (1 if int(summary[2]) else 0)
 
 
-async def test_recordings_in_the_root_namespace(server: ProductServer, tenant: Tenant) -> None:
+async def test_recordings_in_the_root_namespace(server: ProductServer, own_tenant: Tenant) -> None:
     """The same for a short list in the root of an empty datastore."""
+    tenant = own_tenant
     names = ("01-login", "02-dir-first", "03-dir-incremental", "04-dir-restore", "07-image-first", "24-benchmark")
     played = [path for path in RECORDINGS if path.stem in names]
     options = [f"--url={server.url}", f"--fingerprint={server.fingerprint}", f"--datastore={tenant.store}"]

@@ -24,9 +24,9 @@ from testkit.world import Tenant, endpoint_of, eventually, new_tenant, root_toke
 CHUNK = 4 << 20
 
 
-async def test_equal_names_never_meet(server: ProductServer, tenant: Tenant) -> None:
+async def test_equal_names_never_meet(server: ProductServer, own_tenant: Tenant) -> None:
     """Same datastore, group, time and content in two tenants: no listing, chunk, task or name crosses over."""
-    snapshot = tenant.snapshot("100", backup_type="vm")
+    tenant, snapshot = own_tenant, own_tenant.snapshot("100", backup_type="vm")
     async with new_tenant(server) as other:
         contents = {tenant.id: b"of the first", other.id: b"of the second"}
         for owner in (tenant, other):

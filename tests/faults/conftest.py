@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from testkit.product import ProductServer
-from testkit.world import Tenant, new_tenant
+from testkit.world import Tenant, shared_tenant
 
 
 @pytest.fixture(scope="module")
@@ -17,6 +17,6 @@ def victim() -> Iterator[ProductServer]:
 
 @pytest.fixture
 async def tenant(victim: ProductServer) -> AsyncIterator[Tenant]:
-    """A tenant of the test's own on the victim."""
-    async with new_tenant(victim) as made:
-        yield made
+    """A tenant on the victim, with a namespace of the test's own."""
+    async with shared_tenant(victim) as shared:
+        yield shared

@@ -299,7 +299,7 @@ async def test_oversized_heads_and_bodies(victim: ProductServer, tenant: Tenant)
         assert answer.status == 414
         headers = ("content-type: application/json",)
         body = b'{"name":"' + b"n" * 600_000 + b'"}'
-        answer = await tenant.rest.exchange("POST", f"/admin/datastore/{tenant.store}/namespace", None, body, headers)
+        answer = await tenant.rest.exchange("POST", f"{tenant.base}/namespace", None, body, headers)
         assert answer.status == 400
         connection = await Connection.open(tenant.endpoint)
         connection.send_raw(b"GET /api2/json/version HTTP/1.1\r\n" + b"x-a: " + b"b" * (4 << 20))

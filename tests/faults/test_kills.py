@@ -70,7 +70,7 @@ async def test_kill_in_the_middle_of_a_backup(victim: ProductServer, tenant: Ten
 
     started = time.monotonic()
     await tenant.rest.close()
-    listed = await tenant.rest.get(f"/admin/datastore/{tenant.store}/snapshots")
+    listed = await tenant.snapshots()
     finished = {item["backup-time"] for item in listed if "size" in item}
     assert finished <= {T1, T2}
     assert committed <= finished
@@ -85,7 +85,7 @@ async def test_kill_in_the_middle_of_a_backup(victim: ProductServer, tenant: Ten
     await eventually(next_backup, 60, f"backup after the kill of {name}", pause=1)
     waited = time.monotonic() - started
     assert waited < 20, f"the group was free only after {waited:.0f} s"
-    listed = await tenant.rest.get(f"/admin/datastore/{tenant.store}/snapshots")
+    listed = await tenant.snapshots()
     assert {item["backup-time"] for item in listed} == finished | {T3}
     for committed_time in sorted(finished | {T3}):
         assert await _restored(caller, group.at(committed_time)) == images[committed_time]
@@ -106,7 +106,7 @@ async def test_kill_of_the_supervisor_and_a_new_start() -> None:
             await running.session.close(abort=True)
             server.start()
             await tenant.rest.close()
-            listed = await tenant.rest.get(f"/admin/datastore/{tenant.store}/snapshots")
+            listed = await tenant.snapshots()
             assert [item["backup-time"] for item in listed if "size" in item] == [T1]
             assert await _restored(tenant.admin, group) == image
             await _commit(tenant.admin, group.at(T3), image)

@@ -164,7 +164,7 @@ async def test_full_disk(small_disk: Path) -> None:
                 await _commit(tenant, T2, large)
             assert refused.value.status in (400, 503, 507)
             assert refused.value.text
-            listed = await tenant.rest.get(f"/admin/datastore/{tenant.store}/snapshots")
+            listed = await tenant.snapshots()
             assert [item["backup-time"] for item in listed if "size" in item] == [T1]
             snapshot = tenant.snapshot()
             async with await Restore.open(tenant.endpoint, tenant.admin.credential, snapshot) as restore:

@@ -50,13 +50,14 @@ class Caller:
 
 @dataclass(slots=True)
 class Tenant:
-    """A tenant made for one test, with the datastore ``default`` and an administrator ``admin@<realm>``."""
+    """A tenant with the datastore ``default`` and an administrator ``admin@<realm>``; tests play in ``ns``."""
 
     id: str
     realm: str
     admin: Caller
     password: str
     store: str = "default"
+    ns: str = ""
     _callers: list[Caller] = field(default_factory=list)
 
     @property
@@ -69,9 +70,22 @@ class Tenant:
         """REST as the administrator."""
         return self.admin.rest
 
+    @property
+    def base(self) -> str:
+        """REST path of the datastore."""
+        return f"/admin/datastore/{self.store}"
+
     def snapshot(self, backup_id: str = "h1", **more: Any) -> Snapshot:
-        """A snapshot name in the tenant's datastore."""
-        return Snapshot(self.store, backup_id, **more)
+        """A snapshot name in the test's namespace."""
+        return Snapshot(self.store, backup_id, **{"ns": self.ns, **more})
+
+    async def snapshots(self, **parameters: object) -> Any:
+        """Snapshots of the test's namespace."""
+        return await self.rest.get(f"{self.base}/snapshots", ns=self.ns, **parameters)
+
+    async def groups(self) -> Any:
+        """Groups of the test's namespace."""
+        return await self.rest.get(f"{self.base}/groups", ns=self.ns)
 
     async def token(self, level: str = "backup", name: str = "ci") -> Caller:
         """A new user with a level, and a token of the same level."""
@@ -92,9 +106,8 @@ class Tenant:
             await caller.rest.close()
 
 
-@asynccontextmanager
-async def new_tenant(product: ProductServer, quota_bytes: int | None = None) -> AsyncIterator[Tenant]:
-    """A tenant that exists as long as the context."""
+async def create_tenant(product: ProductServer, quota_bytes: int | None = None) -> Tenant:
+    """A new tenant with an administrator that has a token."""
     endpoint, realm = endpoint_of(product), fresh("t")
     operator = Rest(endpoint, root_token(product))
     request: dict[str, object] = {"name": realm, "slug": realm}
@@ -104,16 +117,44 @@ async def new_tenant(product: ProductServer, quota_bytes: int | None = None) -> 
     user, password = f"admin@{realm}", secrets.token_hex(12)
     new_user = {"username": user, "tenant_id": made["id"], "permission": "admin", "password": password}
     await operator.call("POST", "/access/users", new_user)
+    await operator.close()
     login = await Rest.login(endpoint, user, password)
     token = await login.call("POST", f"/access/users/{quote(user)}/token/main", {"permission": "admin"})
     await login.close()
-    tenant = Tenant(made["id"], realm, Caller(endpoint, Token(token["tokenid"], token["value"])), password)
+    return Tenant(made["id"], realm, Caller(endpoint, Token(token["tokenid"], token["value"])), password)
+
+
+@asynccontextmanager
+async def new_tenant(product: ProductServer, quota_bytes: int | None = None) -> AsyncIterator[Tenant]:
+    """A tenant that is deleted at the end of the context."""
+    tenant = await create_tenant(product, quota_bytes)
+    operator = Rest(tenant.endpoint, root_token(product))
     try:
         yield tenant
     finally:
         await tenant.close()
-        await operator.exchange("DELETE", f"/tenants/{made['id']}", {"force": True})
+        await operator.exchange("DELETE", f"/tenants/{tenant.id}", {"force": True})
         await operator.close()
+
+
+_SHARED: dict[tuple[str, int], Tenant] = {}
+
+
+@asynccontextmanager
+async def shared_tenant(product: ProductServer) -> AsyncIterator[Tenant]:
+    """The tenant that most tests of a product share, with a fresh namespace of the test's own."""
+    key = (str(product.data_dir), product.port)
+    if key not in _SHARED:
+        made = await create_tenant(product)
+        await made.close()
+        _SHARED[key] = made
+    known = _SHARED[key]
+    tenant = Tenant(known.id, known.realm, Caller(known.endpoint, known.admin.credential), known.password)
+    tenant.ns = await tenant.rest.post(f"{tenant.base}/namespace", name=fresh("n"))
+    try:
+        yield tenant
+    finally:
+        await tenant.close()
 
 
 async def eventually(

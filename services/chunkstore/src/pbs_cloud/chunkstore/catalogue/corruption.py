@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from pbs_cloud.chunkstore.backends.port import ChunkBackend
 from pbs_cloud.chunkstore.catalogue.index_stream import IndexCheck
 from pbs_cloud.chunkstore.catalogue.manifests import rewrite_manifest
 from pbs_cloud.chunkstore.catalogue.parts import Parts
@@ -31,21 +32,13 @@ class Corruption:
         """Raises Conflict if the stored index names a corrupt chunk; its file is deleted then."""
         async with self._parts.database.tenant(session.tenant_id) as connection:
             rows = await connection.fetch(_CORRUPT, store.id)
-        if not rows or not await self._names_one(store, file_key, name, [row["digest"] for row in rows]):
+        backend = self._parts.backends.of(store)
+        if not rows or not await names_any(backend, file_key, name, [row["digest"] for row in rows]):
             return
-        await self._parts.backends.of(store).delete_file(file_key)
+        await backend.delete_file(file_key)
         if session.base_snapshot_id is not None:
             await self._fail_base(store, session, session.base_snapshot_id)
         raise Conflict(f"{name.name} refers to a chunk that is damaged; the next backup stores it anew")
-
-    async def _names_one(self, store: Store, file_key: str, name: ArchiveName, digests: list[bytes]) -> bool:
-        """Whether an index names one of the digests; reads it piece by piece."""
-        wanted = digest_array(b"".join(digests))
-        check = IndexCheck(name.archive_type)
-        async for piece in self._parts.backends.of(store).read_file(file_key):
-            if bool(np.isin(check.feed(piece), wanted).any()):
-                return True
-        return False
 
     async def _fail_base(self, store: Store, session: Session, base_id: int) -> None:
         """If an index of the base names a corrupt chunk, its verify state becomes ``failed``."""
@@ -57,7 +50,8 @@ class Corruption:
             digests = [row["digest"] for row in await connection.fetch(_CORRUPT, store.id)]
         for file in files:
             kind = ArchiveType.FIXED if file["kind"] == "fixed" else ArchiveType.DYNAMIC
-            if await self._names_one(store, where.file_key(file["name"]), ArchiveName(file["name"], kind), digests):
+            file_key = where.file_key(file["name"])
+            if await names_any(self._parts.backends.of(store), file_key, ArchiveName(file["name"], kind), digests):
                 break
         else:
             return
@@ -69,6 +63,16 @@ class Corruption:
             )
             base = Snapshot(**row, where=where)
             await rewrite_manifest(connection, self._parts.backends.of(store), store, base, _failed(session))
+
+
+async def names_any(backend: ChunkBackend, file_key: str, name: ArchiveName, digests: list[bytes]) -> bool:
+    """Whether a stored index names one of the digests; reads it piece by piece."""
+    wanted = digest_array(b"".join(digests))
+    check = IndexCheck(name.archive_type)
+    async for piece in backend.read_file(file_key):
+        if bool(np.isin(check.feed(piece), wanted).any()):
+            return True
+    return False
 
 
 def _failed(session: Session) -> Callable[[BackupManifest], None]:

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
 
-from pbs_cloud.chunkstore.catalogue.corruption import Corruption
+from pbs_cloud.chunkstore.catalogue.corruption import Corruption, names_any
 from pbs_cloud.chunkstore.catalogue.index_stream import IndexCheck, checked
 from pbs_cloud.chunkstore.catalogue.names import UPLOADED_MANIFEST, SnapshotPlace, refusing_bad_names
 from pbs_cloud.chunkstore.catalogue.parts import Parts
@@ -88,8 +88,8 @@ class SessionFiles:
         target = await self._target(ctx, key)
         async with self._parts.writes.of_file(target.snapshot_id, archive_name):
             await self._target(ctx, key)
-            await self._require_live(ctx, key)
             file = await self._write_index(target, name, pieces, csum, size)
+            await self._require_live(ctx, key, target, name)
             await self._corruption.require_sound(
                 target.store, target.session, target.where.file_key(archive_name), name
             )
@@ -127,11 +127,14 @@ class SessionFiles:
             store, where = await place_of_snapshot(connection, session.snapshot_id)
             return _Target(session, session.snapshot_id, store, where)
 
-    async def _require_live(self, ctx: CallContext, key: uuid.UUID) -> None:
+    async def _require_live(self, ctx: CallContext, key: uuid.UUID, target: _Target, name: ArchiveName) -> None:
+        """No chunk of the stored index waits for its group sync (uploads of other archives may); else it is deleted."""
         async with self._parts.database.tenant(ctx.tenant_id) as connection:
-            waiting = await connection.fetchval(_UPLOADING, key)
-        if waiting:
-            raise Conflict("chunks of this session are not stored yet")
+            waiting = [row["digest"] for row in await connection.fetch(_UPLOADING, key)]
+        file_key = target.where.file_key(name.name)
+        if waiting and await names_any(self._parts.backends.of(target.store), file_key, name, waiting):
+            await self._parts.backends.of(target.store).delete_file(file_key)
+            raise Conflict("chunks of this archive are not stored yet")
 
     async def _write_index(
         self, target: _Target, name: ArchiveName, pieces: AsyncIterable[bytes], csum: bytes, size: int
@@ -161,7 +164,7 @@ class SessionFiles:
 
 
 # 1: `ChunkState.UPLOADING`, a literal so that the partial index is used.
-_UPLOADING = "SELECT EXISTS (SELECT 1 FROM chunk WHERE owner_session = $1 AND state = 1)"
+_UPLOADING = "SELECT digest FROM chunk WHERE owner_session = $1 AND state = 1"
 
 
 def _check_blob(raw: bytes) -> None:
