@@ -3,7 +3,6 @@
 import os
 import pwd
 import resource
-import shutil
 import stat
 import subprocess
 import sys
@@ -151,7 +150,7 @@ async def test_a_directory_with_anothers_mark_is_left_alone(local_path: Path, ba
     with pytest.raises(Conflict, match=MARK):
         await other.create(reuse=True)
     await backend.release()
-    with pytest.raises(Conflict, match="no .pbs-cloud mark"):
+    with pytest.raises(Conflict, match=r"no \.pbs-cloud mark"):
         await backend.check()
     await backend.create(reuse=True)
     await backend.check()

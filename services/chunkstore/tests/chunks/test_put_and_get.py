@@ -177,7 +177,7 @@ async def test_quota_counts_what_is_stored_and_what_is_on_its_way(world: World) 
     session = await world.session(quota=len(first.data) * 2)
     await world.put(session, first)
     await world.put(session, second)
-    with pytest.raises(QuotaExceeded, match="^Quota exceeded: 2024 of 2024 bytes"):
+    with pytest.raises(QuotaExceeded, match=r"^Quota exceeded: 2024 of 2024 bytes"):
         await world.put(session, third)
     assert await world.row(third) is None
     await world.flush(session)

@@ -12,23 +12,26 @@ from pbs_cloud.chunkstore.states import ChunkState, UsageWriter
 from pbs_cloud.runtime.database import Connection
 
 # States in SQL: 1 uploading, 2 live, 3 corrupt (`states.ChunkState`).
-# The outer query runs after the row lock is held, so its clock is read late enough.
-_LOCK_SESSIONS = """
+# What reads `locked` runs after the row locks are held, so its clock is read late enough; the insert reads it as well,
+# so it comes after them.
+_CLAIM_NEW = """
 WITH locked AS MATERIALIZED (
-  SELECT id, start_epoch, quota_bytes, state, kind, lease_until FROM session
+  SELECT id, start_epoch, state, kind, lease_until FROM session
   WHERE datastore_id = $1 AND id = ANY($2) ORDER BY id FOR KEY SHARE
+), usable AS MATERIALIZED (
+  SELECT id, start_epoch FROM locked
+  WHERE state = 'active' AND kind = 'backup' AND lease_until > clock_timestamp()
+), inserted AS (
+  INSERT INTO chunk (datastore_id, tenant_id, digest, kind, size, raw_size, state, touch_epoch, owner_session, writer)
+  SELECT $1, $3, digest, given.kind, size, raw_size, 1, start_epoch, usable.id, $9
+  FROM unnest($4::bytea[], $5::smallint[], $6::int[], $7::int[], $8::uuid[])
+    AS given(digest, kind, size, raw_size, owner) JOIN usable ON usable.id = given.owner
+  ORDER BY digest
+  ON CONFLICT (datastore_id, digest) DO NOTHING
+  RETURNING digest
 )
-SELECT id, start_epoch, quota_bytes FROM locked
-WHERE state = 'active' AND kind = 'backup' AND lease_until > clock_timestamp()
-"""
-_INSERT = """
-INSERT INTO chunk (datastore_id, tenant_id, digest, kind, size, raw_size, state, touch_epoch, owner_session, writer)
-SELECT $1, $2, digest, kind, size, raw_size, 1, epoch, owner, $9
-FROM unnest($3::bytea[], $4::smallint[], $5::int[], $6::int[], $7::bigint[], $8::uuid[])
-  AS given(digest, kind, size, raw_size, epoch, owner)
-ORDER BY digest
-ON CONFLICT (datastore_id, digest) DO NOTHING
-RETURNING digest
+SELECT id, start_epoch, NULL::bytea AS digest FROM usable
+UNION ALL SELECT NULL::uuid, NULL::bigint, digest FROM inserted
 """
 _LOCK_CHUNKS = """
 WITH locked AS MATERIALIZED (
@@ -91,20 +94,11 @@ ON CONFLICT (datastore_id, writer) DO UPDATE SET bytes = usage_counter.bytes + e
 
 
 @dataclass(frozen=True, slots=True)
-class SessionClaim:
-    """What a claim needs of its session's row."""
-
-    start_epoch: int
-    quota_bytes: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class NewRow:
     """A row to insert as `uploading`."""
 
     digest: bytes
     info: ObjectInfo
-    epoch: int
     owner: UUID
 
 
@@ -118,20 +112,21 @@ class Written:
     growth: int
 
 
-async def lock_sessions(db: Connection, datastore: int, sessions: Iterable[UUID]) -> dict[UUID, SessionClaim]:
-    """Sessions that may claim: active backups with a valid lease, key-share locked in id order."""
-    rows = await db.fetch(_LOCK_SESSIONS, datastore, sorted(set(sessions)))
-    return {row["id"]: SessionClaim(row["start_epoch"], row["quota_bytes"]) for row in rows}
+async def claim_new(
+    db: Connection, datastore: int, tenant: str, sessions: Iterable[UUID], rows: Sequence[NewRow], writer: UUID
+) -> tuple[dict[UUID, int], set[bytes]]:
+    """Lock the sessions (key share, in id order), then insert what is absent, in digest order.
 
-
-async def insert_new(db: Connection, datastore: int, tenant: str, rows: Sequence[NewRow], writer: UUID) -> set[bytes]:
-    """Insert what is absent; the digests that were inserted."""
+    Answers:
+        start epoch by session, of those that may claim (active backups with a valid lease); digests that were inserted.
+    """
     found = await db.fetch(
-        _INSERT, datastore, tenant,
+        _CLAIM_NEW, datastore, sorted(set(sessions)), tenant,
         [row.digest for row in rows], [int(row.info.kind) for row in rows], [row.info.size for row in rows],
-        [row.info.raw_size for row in rows], [row.epoch for row in rows], [row.owner for row in rows], writer,
+        [row.info.raw_size for row in rows], [row.owner for row in rows], writer,
     )  # fmt: skip
-    return {row["digest"] for row in found}
+    epochs = {row["id"]: row["start_epoch"] for row in found if row["id"] is not None}
+    return epochs, {row["digest"] for row in found if row["digest"] is not None}
 
 
 async def lock_chunks(db: Connection, datastore: int, digests: Sequence[bytes]) -> dict[bytes, ChunkRow]:

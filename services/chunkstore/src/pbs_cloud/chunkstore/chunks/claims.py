@@ -16,7 +16,7 @@ from pbs_cloud.runtime.telemetry import Counter
 
 BATCH_SIZE = 64
 BATCH_SECONDS = 0.004
-_PARALLEL = 2
+_PARALLEL = 1
 _BATCHES = Counter("pbs_chunks_claim_batches", "Claim transactions")
 _log = get_logger(__name__)
 
@@ -35,6 +35,7 @@ class _Request:
     session: UUID
     digest: bytes
     info: ObjectInfo
+    quota: int | None
     patient: bool
     answer: asyncio.Future[Claim]
 
@@ -53,14 +54,16 @@ class ClaimQueue:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def claim(self, session: UUID, digest: bytes, info: ObjectInfo, *, patient: bool) -> Claim:
-        """Claim `digest` for `session`.
+    async def claim(
+        self, session: UUID, digest: bytes, info: ObjectInfo, *, quota: int | None = None, patient: bool = True
+    ) -> Claim:
+        """Claim `digest` for `session`, whose tenant may store `quota` bytes.
 
         Raises:
             SessionLost, QuotaExceeded, Unavailable.
         """
         answer: asyncio.Future[Claim] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Request(session, digest, info, patient, answer))
+        self._waiting.append(_Request(session, digest, info, quota, patient, answer))
         self._start_if_due(full=len(self._waiting) >= BATCH_SIZE)
         return await answer
 
@@ -107,36 +110,31 @@ class ClaimQueue:
     async def _transaction(self, batch: list[_Request]) -> list[Claim | PbsError]:
         """One answer per request, in order."""
         async with self._database.tenant(self._tenant) as db:
-            sessions = await claim_db.lock_sessions(db, self._datastore, (request.session for request in batch))
-            able = [request for request in batch if request.session in sessions]
-            refused = await self._over_quota(db, able, sessions)
+            refused = await self._over_quota(db, batch)
             new = [
-                claim_db.NewRow(item.digest, item.info, sessions[item.session].start_epoch, item.session)
-                for item in able
-                if item.digest not in refused
+                claim_db.NewRow(item.digest, item.info, item.session) for item in batch if item.digest not in refused
             ]
-            fresh = await claim_db.insert_new(db, self._datastore, self._tenant, new, self._writer) if new else set()
-            others = [request for request in able if request.digest not in fresh]
-            judged = await self._judge(db, others, sessions, refused) if others else {}
+            epochs, fresh = await claim_db.claim_new(
+                db, self._datastore, self._tenant, (item.session for item in batch), new, self._writer
+            )
+            others = [item for item in batch if item.session in epochs and item.digest not in fresh]
+            judged = await self._judge(db, others, epochs, refused) if others else {}
         answers = dict(judged)
         answers.update((digest, Claim(Next.WRITE, fresh=True)) for digest in fresh)
         return [
             answers.get(request.digest) or SessionLost("the backup session is no longer active") for request in batch
         ]
 
-    async def _over_quota(
-        self, db: Connection, requests: list[_Request], sessions: dict[UUID, claim_db.SessionClaim]
-    ) -> dict[bytes, PbsError]:
+    async def _over_quota(self, db: Connection, requests: list[_Request]) -> dict[bytes, PbsError]:
         """Digests that may not be stored anew, because their bytes would be too many."""
         refused: dict[bytes, PbsError] = {}
         added = 0
         for request in requests:
-            quota = sessions[request.session].quota_bytes
-            if quota is None:
+            if request.quota is None:
                 continue
             used = await self._quota.used(db, self._tenant) + added
-            if used + request.info.size > quota:
-                refused[request.digest] = exceeded(used, quota)
+            if used + request.info.size > request.quota:
+                refused[request.digest] = exceeded(used, request.quota)
             else:
                 added += request.info.size
         return refused
@@ -145,7 +143,7 @@ class ClaimQueue:
         self,
         db: Connection,
         requests: list[_Request],
-        sessions: dict[UUID, claim_db.SessionClaim],
+        epochs: dict[UUID, int],
         refused: dict[bytes, PbsError],
     ) -> dict[bytes, Claim | PbsError]:
         rows = await claim_db.lock_chunks(db, self._datastore, [request.digest for request in requests])
@@ -157,7 +155,7 @@ class ClaimQueue:
                 # Refused, or deleted between the insert and the lock: then the next attempt inserts it.
                 answers[request.digest] = refused.get(request.digest, Claim(Next.WAIT_FOR_DELETE))
                 continue
-            who = Claimant(request.session, sessions[request.session].start_epoch, self._writer)
+            who = Claimant(request.session, epochs[request.session], self._writer)
             verdict = judge(row, who, request.info, patient=request.patient)
             if verdict.next is Next.WRITE and request.digest in refused:
                 answers[request.digest] = refused[request.digest]

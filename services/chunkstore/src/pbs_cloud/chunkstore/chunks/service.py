@@ -54,7 +54,7 @@ class ChunkService:
                 check_parameters(digest, size, len(data))
                 async with self._budget.take(len(data)):
                     upload = await self._in_worker(check_upload, digest, size, data)
-                    stored = await self._insert(session, Attempt(session.id, upload))
+                    stored = await self._insert(session, Attempt(session.id, upload, session.quota))
             except InvalidArgument:
                 metrics.REJECTED.inc()
                 raise

@@ -14,7 +14,7 @@ from pbs_cloud.runtime.database import Database
 KEEP_SECONDS = 2.0
 _MOST = 20_000
 _FIND = """
-SELECT s.kind, s.datastore_id, d.backend_type, d.location, d.config, d.uuid FROM session s
+SELECT s.kind, s.quota_bytes, s.datastore_id, d.backend_type, d.location, d.config, d.uuid FROM session s
 JOIN datastore d ON d.id = s.datastore_id AND d.state = 'active'
 WHERE s.id = $1 AND s.state = 'active' AND s.lease_until > clock_timestamp()
 """
@@ -22,12 +22,13 @@ WHERE s.id = $1 AND s.state = 'active' AND s.lease_until > clock_timestamp()
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """An active session. `writes`: a backup session; readers and benchmarks only read."""
+    """An active session. `writes`: it is a backup; `quota`: bytes that its tenant may store."""
 
     id: UUID
     tenant: str
     datastore: int
     writes: bool
+    quota: int | None
     location: StoreLocation
 
 
@@ -65,4 +66,6 @@ class SessionDirectory:
             row = await db.fetchrow(_FIND, session)
         if row is None:
             raise SessionLost("the session is no longer active")
-        return SessionInfo(session, tenant, row["datastore_id"], row["kind"] == "backup", store_location(row))
+        return SessionInfo(
+            session, tenant, row["datastore_id"], row["kind"] == "backup", row["quota_bytes"], store_location(row)
+        )

@@ -46,6 +46,7 @@ class Attempt:
 
     session: UUID
     upload: Upload
+    quota: int | None = None
     cancelled: bool = False
 
     @property
@@ -84,8 +85,9 @@ class ChunkStore:
             await self._locks.acquire(digest)
             held = True
             try:
+                patient = self.backend.immediate and waited < TAKE_OVER_SECONDS
                 claim = await self._claims.claim(
-                    attempt.session, digest, attempt.info, patient=self.backend.immediate and waited < TAKE_OVER_SECONDS
+                    attempt.session, digest, attempt.info, quota=attempt.quota, patient=patient
                 )
                 if claim.next is Next.PRESENT and claim.row is not None:
                     return await self._present(claim.row, attempt)
