@@ -1,5 +1,6 @@
 """Archives against the vectors, round trips, cheap access, damaged archives (conformance 33 to 36)."""
 
+import base64
 import os
 import stat
 import struct
@@ -18,6 +19,7 @@ from testkit.pxar_writer import (
     tree_from_directory,
 )
 
+from pbs_cloud.formats.catalog_listing import list_archive
 from pbs_cloud.formats.errors import FormatError
 from pbs_cloud.formats.pxar import EntryKind, ItemType
 from pbs_cloud.formats.pxar_reader import TAIL_MARKER, PxarReader
@@ -109,6 +111,20 @@ def test_vectors_are_read(archives, kind):
         next(reader.content(reader.find(b"s")))
     with pytest.raises(FormatError, match="directory"):
         reader.open(reader.find(b"s"))
+
+
+def test_listing_of_directories_only(archives):
+    reader = reader_of(archives[1])
+    assert list_archive(reader, b"a.txt") is None
+    assert list_archive(reader, b"/missing") is None
+    assert [item["text"] for item in list_archive(reader, b"")] == ["a.txt", "d", "s"]
+    first, second, third = list_archive(reader, b"d")
+    assert base64.b64decode(first["filepath"]) == b"/d/b.bin"
+    assert (first["size"], first["mtime"], first["leaf"], first["type"]) == (0, 0, True, "f")
+    assert (second["mtime"], third) == (
+        1_700_000_003,
+        {"filepath": "L2QvaA==", "text": "h", "type": "h", "leaf": True},
+    )
 
 
 def test_a_real_metadata_archive(archives):
