@@ -4,7 +4,8 @@ import ipaddress
 import sys
 
 from pbs_cloud.runtime.settings import Settings
-from pbs_cloud.server.bootstrap import ROOT_AUTH_ID
+
+ROOT_AUTH_ID = "root@pam!root-token"
 
 
 def public_host(settings: Settings) -> str:

@@ -13,8 +13,6 @@ from pbs_cloud.runtime.grpc_channel import open_channel
 from pbs_cloud.runtime.settings import Settings
 from pbs_cloud.server.certificates import write_private
 
-ROOT_AUTH_ID = "root@pam!root-token"
-
 T = TypeVar("T")
 
 

@@ -20,7 +20,7 @@ class Readiness:
         answers = await asyncio.gather(*(self._is_ready(name) for name in self._names))
         return [name for name, ready in zip(self._names, answers, strict=True) if not ready]
 
-    async def wait(self, poll_seconds: float = 0.05) -> None:
+    async def wait(self, poll_seconds: float = 0.1) -> None:
         """Return once all are ready at the same time."""
         missing = await self.missing()
         while missing:
