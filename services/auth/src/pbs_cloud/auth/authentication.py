@@ -18,10 +18,12 @@ from pbs_cloud.contracts.errors import InvalidArgument, Unauthenticated
 from pbs_cloud.contracts.rights import ALL_PRIVILEGES, propagation
 from pbs_cloud.runtime.clock import SYSTEM_CLOCK, Clock
 from pbs_cloud.runtime.database import Connection, Database
+from pbs_cloud.runtime.logging import get_logger
 from pbs_cloud.runtime.telemetry import Counter
 
 _ATTEMPTS = Counter("pbs_auth_attempts", "Requests and logins that were authenticated or refused", ["result"])
 _RECORD_SECONDS = 60
+_log = get_logger(__name__)
 
 
 def _refused_request() -> Unauthenticated:
@@ -76,7 +78,12 @@ class Authenticator:
         return caller_of(principal)
 
     async def login(
-        self, username: str, password: str | None, cookie_ticket: str | None, tfa_challenge: str | None
+        self,
+        username: str,
+        password: str | None,
+        cookie_ticket: str | None,
+        tfa_challenge: str | None,
+        client_address: str = "",
     ) -> Login:
         """A new ticket for a password, a ticket of the same user, or the secret of one of its tokens.
 
@@ -92,6 +99,7 @@ class Authenticator:
             principal = await self._login_principal(username, password, cookie_ticket)
         if principal is None or not principal.is_active(self._clock.time()):
             _ATTEMPTS.labels("failure").inc()
+            _log.warning("login refused", user=username, client=client_address)
             raise _refused_login()
         _ATTEMPTS.labels("success").inc()
         await self._record_login(principal)

@@ -15,7 +15,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import Type
 
-from pbs_cloud.contracts.errors import Unavailable
+from pbs_cloud.contracts.errors import RateLimited
 from pbs_cloud.runtime.clock import SYSTEM_CLOCK, Clock
 from pbs_cloud.runtime.lifecycle import Component
 
@@ -50,13 +50,13 @@ class Passwords(Component):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def hash(self, password: str) -> str:
-        """The text that is stored. Raises ``Unavailable`` when too many wait."""
+        """The text that is stored. Raises ``RateLimited`` when too many wait."""
         return await self._in_thread(self._hasher.hash, password)
 
     async def verify(self, userid: str, stored: str | None, password: str) -> bool:
         """Whether ``password`` belongs to ``stored``; with None the same work is done and the answer is False.
 
-        Raises ``Unavailable`` when too many wait.
+        Raises ``RateLimited`` when too many wait.
         """
         key = self._memory_key(userid, stored or self._nobody, password)
         if self._known.get(key, 0.0) > self._clock.monotonic():
@@ -87,7 +87,7 @@ class Passwords(Component):
 
     async def _in_thread(self, work: Callable[..., T], *arguments: str) -> T:
         if self._waiting >= _MAX_WAITING:
-            raise Unavailable("too many logins at the same time")
+            raise RateLimited("too many logins at the same time")
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)

@@ -55,6 +55,7 @@ class AuthRpc:
             _given(request, "password"),
             _given(request, "cookie_ticket"),
             _given(request, "tfa_challenge"),
+            request.client_address,
         )
         return to_message(login, pb.LoginResponse)
 

@@ -44,8 +44,9 @@ async def record(connection: Connection, job: str, affected: int) -> None:
 
 async def status(connection: Connection, job: str) -> JobStatus:
     """What the job did so far."""
-    row = await connection.fetchrow(
-        "SELECT runs, affected, extract(epoch FROM last_run)::bigint FROM job_status WHERE tenant_id = '*' AND job = $1",
-        job,
-    )
+    statement = """
+        SELECT runs, affected, extract(epoch FROM last_run)::bigint FROM job_status
+        WHERE tenant_id = '*' AND job = $1
+    """
+    row = await connection.fetchrow(statement, job)
     return JobStatus(*row) if row else JobStatus(0, 0, None)

@@ -77,10 +77,15 @@ async def record_login(connection: Connection, userid: str, now: int) -> None:
 
 
 async def record_use(connection: Connection, used: dict[uuid.UUID, int]) -> None:
-    """Remember when tokens were used last."""
+    """Remember when tokens were used last; rows that somebody else holds are left for the next time."""
     await connection.execute(
-        "UPDATE api_token k SET last_used = greatest(coalesce(k.last_used, 0), n.at)"
-        " FROM unnest($1::uuid[], $2::bigint[]) AS n(id, at) WHERE k.id = n.id",
+        """
+        UPDATE api_token k SET last_used = greatest(coalesce(k.last_used, 0), n.at)
+        FROM unnest($1::uuid[], $2::bigint[]) AS n(id, at)
+        WHERE k.id = n.id AND k.id IN (
+            SELECT id FROM api_token WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+        )
+        """,
         list(used),
         list(used.values()),
     )

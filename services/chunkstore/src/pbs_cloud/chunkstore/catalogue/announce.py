@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pbs_cloud.chunkstore.catalogue.usage import tenant_bytes
+from pbs_cloud.chunkstore.catalogue.usage import named_store_bytes, tenant_bytes
 from pbs_cloud.contracts.events import Event, EventType
 from pbs_cloud.runtime.database import Connection
 from pbs_cloud.runtime.outbox import emit
@@ -18,6 +18,7 @@ async def announce(connection: Connection, kind: EventType, tenant_id: str, size
 
 
 async def announce_usage(connection: Connection, tenant_id: str, store: str) -> None:
-    """``storage_updated`` with the tenant's new total."""
+    """``storage_updated`` with the tenant's new total, and that of the datastore in ``store_bytes``."""
     total = await tenant_bytes(connection, tenant_id)
-    await announce(connection, EventType.STORAGE_UPDATED, tenant_id, total, store=store)
+    of_store = await named_store_bytes(connection, tenant_id, store)
+    await announce(connection, EventType.STORAGE_UPDATED, tenant_id, total, store=store, store_bytes=str(of_store))

@@ -32,6 +32,18 @@ async def store_bytes(connection: Connection, store_id: int) -> int:
     )
 
 
+async def named_store_bytes(connection: Connection, tenant_id: str, name: str) -> int:
+    """Bytes of the active datastore of this name; 0 without one."""
+    return int(
+        await connection.fetchval(
+            "SELECT coalesce(sum(u.bytes), 0)::bigint FROM usage_counter u JOIN datastore d ON d.id = u.datastore_id"
+            " WHERE d.tenant_id = $1 AND d.name = $2 AND d.state = 'active'",
+            tenant_id,
+            name,
+        )
+    )
+
+
 async def add_bytes(connection: Connection, tenant_id: str, store_id: int, delta: int) -> None:
     """Change the catalogue's counter; call it late in a transaction, its row is shared by all of a datastore."""
     if delta:
