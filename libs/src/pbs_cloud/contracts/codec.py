@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, TypeVar, cast
 
 from google.protobuf.message import Message
@@ -19,45 +19,51 @@ T = TypeVar("T")
 M = TypeVar("M", bound=Message)
 
 
+Reader = Callable[[Any], Any]
+
+
 @functools.cache
-def _cached_plan(cls: Hashable) -> tuple[tuple[str, Any, bool], ...]:
+def _plan(cls: Hashable) -> tuple[tuple[str, Reader | None, bool], ...]:
+    """(field name, conversion of its value, optional) for each field of a dataclass."""
     hints = typing.get_type_hints(cls)
     plan = []
     for field in dataclasses.fields(cast(Any, cls)):
         hint, optional = hints[field.name], False
         if typing.get_origin(hint) in (types.UnionType, typing.Union):
             hint, optional = next(a for a in typing.get_args(hint) if a is not type(None)), True
-        plan.append((field.name, hint, optional))
+        plan.append((field.name, _reader(hint), optional))
     return tuple(plan)
 
 
-def _plan(cls: type[Any]) -> tuple[tuple[str, Any, bool], ...]:
-    """(field name, item or nested type, optional) for each field of a dataclass."""
-    return _cached_plan(cast(Hashable, cls))
-
-
-def _read(value: Any, hint: Any) -> Any:
+def _reader(hint: Any) -> Reader | None:
+    """How a protobuf value becomes one of the hinted type; None if it is one already."""
     origin = typing.get_origin(hint)
     if origin is tuple:
-        item = typing.get_args(hint)[0]
-        return tuple(_read(v, item) for v in value)
+        item = _reader(typing.get_args(hint)[0])
+        return tuple if item is None else lambda values: tuple([item(value) for value in values])
     if origin in (dict, Mapping):
-        return dict(value)
+        return dict
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return from_message(value, hint)
+        return functools.partial(_from_message, hint)
     if isinstance(hint, type) and issubclass(hint, str) and hint is not str:
-        return hint(value)
-    return value
+        return hint
+    return None
+
+
+def _from_message(cls: type[T], message: Message) -> T:
+    values: dict[str, Any] = {}
+    for name, read, optional in _plan(cast(Hashable, cls)):
+        if optional and not message.HasField(name):
+            values[name] = None
+        else:
+            value = getattr(message, name)
+            values[name] = value if read is None else read(value)
+    return cls(**values)
 
 
 def from_message(message: Message, cls: type[T]) -> T:
     """The dataclass ``cls`` filled from ``message``."""
-    return cls(
-        **{
-            name: None if optional and not message.HasField(name) else _read(getattr(message, name), hint)
-            for name, hint, optional in _plan(cls)
-        }
-    )
+    return _from_message(cls, message)
 
 
 def _plain(value: Any) -> Any:
