@@ -73,7 +73,7 @@ class StoreStatus:
             backend_type=store.backend_type,
             active_readers=readers,
             active_writers=writers,
-            gc_status=json.dumps(store.gc_status or NO_GC) if verbose and full else None,
+            gc_status=json.dumps(store.gc_status or NO_GC) if full else None,
         )
 
     async def tenant(self, ctx: CallContext) -> t.TenantUsage:

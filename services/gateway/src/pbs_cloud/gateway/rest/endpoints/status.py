@@ -43,7 +43,7 @@ async def _usage(call: Call, seen: VisibleStore) -> dict[str, Any]:
     shown: dict[str, Any] = {"store": seen.store.name, "mount-status": MOUNT_STATUS}
     if seen.full:
         try:
-            found = await call.clients.catalogue.datastore_status(call.ctx, seen.store.name, verbose=True)
+            found = await call.clients.catalogue.datastore_status(call.ctx, seen.store.name)
         except (Conflict, DataCorrupt, Unavailable) as error:
             shown["error"] = error.message
         else:
