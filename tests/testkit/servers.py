@@ -30,8 +30,6 @@ from pbs_cloud.server.nats import EmbeddedNats
 from pbs_cloud.server.postgres import EmbeddedPostgres
 from pbs_cloud.server.spawn import LIFE_LINE, plain_environment, tied
 
-_MEMORY = Path("/dev/shm")
-
 _PLENTY = 8 << 30
 FAST_SETTINGS = {
     "fsync": "off",
@@ -40,9 +38,10 @@ FAST_SETTINGS = {
 }
 
 
-def _memory_folder() -> Path | None:
+def _base_folder() -> Path:
     shared = Path("/dev/shm")
-    return shared if shared.is_dir() and shutil.disk_usage(shared).free > _PLENTY else None
+    roomy = os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > _PLENTY
+    return shared if roomy else Path(tempfile.gettempdir())
 
 
 def temporary_folder(name: str) -> Path:
@@ -51,7 +50,7 @@ def temporary_folder(name: str) -> Path:
     It is in memory where that is possible: a PBS datastore has 65,536 directories, which a disk takes long to make
     and remove. What a killed test left behind is removed.
     """
-    base = _MEMORY if os.access(_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    base = _base_folder()
     for stale in base.glob("pbs-*-*-*"):
         if stale.is_dir() and not Path(f"/proc/{stale.name.split('-')[2]}").exists() and Path("/proc/self").exists():
             shutil.rmtree(stale, ignore_errors=True)

@@ -202,8 +202,8 @@ async def test_a_producer_with_a_new_history_is_read_from_its_begin(world: World
     await world.announce(1, 2)
     await world.wait_seen(2)
     async with world.producer.system() as connection:
-        await connection.execute("DELETE FROM outbox")
         await connection.execute("UPDATE outbox_sequence SET last = 0, epoch = 'another'")
+        await connection.execute("DELETE FROM outbox")
     await world.announce(3)
     assert await world.wait_seen(3) == [1, 2, 3]
     assert consumer.ready()

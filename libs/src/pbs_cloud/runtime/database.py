@@ -64,6 +64,7 @@ class Database(Component):
             "timeout": _CONNECT_SECONDS,
             "command_timeout": _STATEMENT_SECONDS,
             "init": _install_codecs,
+            "reset": _keep_as_it_is,
             "server_settings": {"search_path": schema, "application_name": application_name},
         }
         self._pool: Any = None
@@ -235,6 +236,13 @@ def _is_closed(connection: Connection) -> bool:
 
 def _is_lost(connection: Connection, error: BaseException) -> bool:
     return isinstance(error, _SERVER_WENT) or _is_closed(connection)
+
+
+async def _keep_as_it_is(_connection: Connection) -> None:
+    """Nothing outlives a transaction here, so the pool's usual reset would be one round trip for nothing.
+
+    A transaction that is still open is rolled back by the pool all the same.
+    """
 
 
 async def _install_codecs(connection: Connection) -> None:

@@ -94,8 +94,19 @@ class OutboxRelay(Component):
 
     async def run_once(self) -> int:
         """Number and publish what is there: how many rows were published."""
+        if not await self._anything_waits():
+            return 0
         await self.number()
         return await self.publish()
+
+    async def _anything_waits(self) -> bool:
+        async with self._database.system() as connection:
+            return bool(
+                await connection.fetchval(
+                    "SELECT EXISTS (SELECT FROM outbox WHERE sequence IS NULL)"
+                    " OR EXISTS (SELECT FROM outbox WHERE sent_at IS NULL)"
+                )
+            )
 
     async def number(self) -> int:
         """Give the next numbers to committed rows, in a transaction of its own: a number once seen is never reused."""
