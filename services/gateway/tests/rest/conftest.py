@@ -14,6 +14,7 @@ from testkit.servers import temporary_folder
 
 from pbs_cloud.contracts.billing import BillingClient
 from pbs_cloud.contracts.chunkstore import CatalogueClient, ChunksClient
+from pbs_cloud.contracts.gc import GcClient
 from pbs_cloud.gateway.authentication import Authenticator, FailureDelays
 from pbs_cloud.gateway.limits import RequestLimits
 from pbs_cloud.gateway.rest.app import create_app
@@ -57,7 +58,14 @@ async def api(service_database: Callable[[str], Awaitable[str]]) -> AsyncIterato
     catalogue, chunks = CatalogueClient(nowhere), ChunksClient(nowhere)
     tree = ApiTree(
         all_endpoints(),
-        Clients(process.client, catalogue, chunks, BillingClient(nowhere), Readers(catalogue, chunks, "test")),
+        Clients(
+            process.client,
+            catalogue,
+            chunks,
+            BillingClient(nowhere),
+            GcClient(nowhere),
+            Readers(catalogue, chunks, "test"),
+        ),
         Node(process.settings, time.time(), lambda: ":".join(["ab"] * 32)),
         Authenticator(process.client),
         RequestLimits(enabled=False),
