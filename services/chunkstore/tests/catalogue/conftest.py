@@ -136,6 +136,13 @@ class Bench:
         log = await self.services.tasks.read_log(ctx, upid, 0, 0)
         return [line.text for line in log.lines]
 
+    async def end_lease(self, ctx: CallContext, session: t.BackupSession | t.ReaderSession) -> None:
+        """What time does to the lease of a process that died."""
+        async with self.database.tenant(ctx.tenant_id) as connection:
+            past = "lease_until = clock_timestamp() - interval '1 second'"
+            await connection.execute(f"UPDATE session SET {past} WHERE id::text = $1", session.session_id)
+            await connection.execute(f"UPDATE task SET {past} WHERE upid = $1", session.upid)
+
     async def counted(self, ctx: CallContext) -> tuple[int, int]:
         """The usage counter of the catalogue, and what it should be."""
         async with self.database.tenant(ctx.tenant_id) as connection:

@@ -1,33 +1,35 @@
 """Leases: renewal, expiry, restarted processes, work cut off in the middle (formats 9.9, wire-protocol 4.14)."""
 
 import asyncio
+import dataclasses
 
 import pytest
 
+from pbs_cloud.chunkstore.catalogue.rows import find_store
 from pbs_cloud.contracts.chunkstore import types as t
 from pbs_cloud.contracts.context import CallContext
-from pbs_cloud.contracts.errors import Locked, SessionLost
+from pbs_cloud.contracts.errors import Conflict, Locked, NotFound, SessionLost, Unavailable
 from pbs_cloud.formats import blob
 
-from .conftest import Bench, manifest_blob
+from .conftest import Bench, caller, manifest_blob
 
 TIME = 1_700_000_000
-SHORT = 0.15
+SHORT = 1.0
 
 
 async def test_a_renewed_lease_lives_on_and_a_dead_one_is_lost(
     bench: Bench, admin: CallContext, group: t.GroupRef
 ) -> None:
-    short = bench.with_lease(SHORT)
-    session = await short.open(admin, group, TIME, process="p1")
-    for _ in range(4):
-        await asyncio.sleep(SHORT / 2)
-        leases = await short.services.leases.renew("p1", [session.session_id, "no-uuid"], [])
-        assert leases.lost_session_ids == ("no-uuid",)
-    foreign = await short.services.leases.renew("p2", [session.session_id], [])
+    session = await bench.with_lease(SHORT).open(admin, group, TIME, process="p1")
+    leases = await bench.services.leases.renew("p1", [session.session_id, "no-uuid"], [])
+    assert leases.lost_session_ids == ("no-uuid",)
+    await asyncio.sleep(SHORT * 1.2)
+    assert await bench.services.leases.renew("p1", [session.session_id], []) == t.Leases((), ())
+    foreign = await bench.services.leases.renew("p2", [session.session_id], [])
     assert foreign.lost_session_ids == (session.session_id,)
-    await asyncio.sleep(SHORT * 1.5)
-    leases = await short.services.leases.renew("p1", [session.session_id], [])
+    await bench.with_lease(SHORT).services.leases.renew("p1", [session.session_id], [])
+    await asyncio.sleep(SHORT * 1.2)
+    leases = await bench.services.leases.renew("p1", [session.session_id], [])
     assert leases.lost_session_ids == (session.session_id,)
     with pytest.raises(SessionLost):
         await bench.services.files.put_blob(admin, session.session_id, "a.blob", blob.encode(b"x"))
@@ -50,11 +52,11 @@ async def test_a_finished_session_is_not_lost_while_its_connection_stays(
 
 
 async def test_who_meets_a_dead_holder_takes_the_group(bench: Bench, admin: CallContext, group: t.GroupRef) -> None:
-    dead = await bench.with_lease(SHORT).open(admin, group, TIME)
+    dead = await bench.open(admin, group, TIME)
     await bench.services.files.put_blob(admin, dead.session_id, "a.blob", blob.encode(b"x"))
     with pytest.raises(Locked):
         await bench.open(admin, group, TIME + 1)
-    await asyncio.sleep(SHORT * 1.2)
+    await bench.end_lease(admin, dead)
     session = await bench.open(admin, group, TIME)
     folder = f"host/{group.backup_id}/2023-11-14T22:13:20Z"
     assert bench.files_of(admin, folder) == []
@@ -82,11 +84,11 @@ async def test_a_restarted_process_ends_what_its_predecessor_had(
 
 
 async def test_the_sweep_ends_dead_sessions_and_tasks(bench: Bench, admin: CallContext, group: t.GroupRef) -> None:
-    short = bench.with_lease(SHORT)
     await bench.backup(admin, group, TIME)
-    reader = await short.read(admin, group, TIME)
-    backup = await short.open(admin, group, TIME + 1)
-    await asyncio.sleep(SHORT * 1.2)
+    reader = await bench.read(admin, group, TIME)
+    backup = await bench.open(admin, group, TIME + 1)
+    await bench.end_lease(admin, reader)
+    await bench.end_lease(admin, backup)
     assert await bench.services.closing.expire_dead() >= 2
     for upid in (reader.upid, backup.upid):
         assert (await bench.task(admin, upid)).status == "unknown"
@@ -97,14 +99,78 @@ async def test_the_sweep_ends_dead_sessions_and_tasks(bench: Bench, admin: CallC
 async def test_a_commit_whose_answer_was_lost_ends_well_without_its_process(
     bench: Bench, admin: CallContext, group: t.GroupRef
 ) -> None:
-    session = await bench.with_lease(SHORT).open(admin, group, TIME)
+    session = await bench.open(admin, group, TIME)
     await bench.services.files.put_blob(admin, session.session_id, "index.json.blob", manifest_blob(group, TIME))
     await bench.finish(admin, session)
-    await asyncio.sleep(SHORT * 1.2)
+    await bench.end_lease(admin, session)
     await bench.services.closing.expire_dead()
     assert (await bench.task(admin, session.upid)).status == "OK"
     assert len(await bench.snapshots(admin, "tank", backup_id=group.backup_id)) == 1
     await bench.finish(admin, session)
+
+
+async def test_who_deletes_meets_a_dead_reader(bench: Bench, admin: CallContext, group: t.GroupRef) -> None:
+    await bench.backup(admin, group, TIME)
+    reader = await bench.read(admin, group, TIME)
+    with pytest.raises(Locked):
+        await bench.services.snapshots.delete(admin, t.SnapshotKey(group, TIME))
+    await bench.end_lease(admin, reader)
+    await bench.services.snapshots.delete(admin, t.SnapshotKey(group, TIME))
+    dead = await bench.open(admin, group, TIME)
+    await bench.end_lease(admin, dead)
+    with pytest.raises(NotFound):
+        await bench.services.groups.change_owner(admin, group, "x@pbs")
+
+
+async def test_a_storage_that_is_away_stops_nobody_else(
+    bench: Bench, admin: CallContext, group: t.GroupRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = caller("away")
+    await bench.services.datastores.ensure("away", "tank")
+    sessions = [(ctx, await bench.open(ctx, group, TIME)) for ctx in (other, admin)]
+    for ctx, session in sessions:
+        await bench.services.files.put_blob(ctx, session.session_id, "a.blob", blob.encode(b"x"))
+        await bench.end_lease(ctx, session)
+    async with bench.database.tenant("away") as connection:
+        store = await find_store(connection, "away", "tank")
+    backend = bench.parts.backends.of(store)
+
+    async def fail(_prefix: str) -> None:
+        raise Unavailable("the storage is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backend, "delete_tree", fail)
+        await bench.services.upkeep.once()
+        assert bench.files_of(admin, f"host/{group.backup_id}") == []
+        assert bench.files_of(other, f"host/{group.backup_id}") != []
+        assert (await bench.task(other, sessions[0][1].upid)).status == "unknown"
+    await bench.services.upkeep.once()
+    assert bench.files_of(other, f"host/{group.backup_id}") == []
+
+
+async def test_the_path_of_an_expired_session_rests_on_object_storage(
+    bench: Bench, admin: CallContext, group: t.GroupRef
+) -> None:
+    """With late writes possible, the group is free at once and the path after their time (formats 9.9)."""
+    resting = Bench(dataclasses.replace(bench.parts, late_write_seconds=2.0), bench.folder)
+    async with bench.database.tenant(admin.tenant_id) as connection:
+        bench.parts.backends.of(await find_store(connection, admin.tenant_id, "tank"))
+        await connection.execute("UPDATE datastore SET backend_type = 's3' WHERE name = 'tank'")
+    try:
+        dead = await resting.open(admin, group, TIME)
+        await resting.end_lease(admin, dead)
+        with pytest.raises(Conflict, match=r"^backup directory already exists\.$"):
+            await resting.open(admin, group, TIME)
+        assert group.backup_id not in {g.backup_id for g in await bench.groups(admin, "tank")}
+        second = await resting.open(admin, group, TIME + 1)
+        await resting.close(admin, second.session_id)
+        await asyncio.sleep(2.1)
+        await resting.services.upkeep.once()
+        again = await resting.open(admin, group, TIME)
+        await resting.close(admin, again.session_id)
+    finally:
+        async with bench.database.tenant(admin.tenant_id) as connection:
+            await connection.execute("UPDATE datastore SET backend_type = 'filesystem' WHERE name = 'tank'")
 
 
 async def test_a_removal_cut_off_after_its_mark_is_finished_by_the_next_process(
@@ -131,7 +197,7 @@ async def test_a_removal_cut_off_after_its_mark_is_finished_by_the_next_process(
 async def test_a_close_cut_off_after_its_mark_is_finished_when_the_lease_ends(
     bench: Bench, admin: CallContext, group: t.GroupRef
 ) -> None:
-    session = await bench.with_lease(SHORT).open(admin, group, TIME)
+    session = await bench.open(admin, group, TIME)
     await bench.services.files.put_blob(admin, session.session_id, "a.blob", blob.encode(b"x"))
     async with bench.database.tenant(admin.tenant_id) as connection:
         await connection.execute(
@@ -139,7 +205,9 @@ async def test_a_close_cut_off_after_its_mark_is_finished_when_the_lease_ends(
             session.session_id,
         )
         await connection.execute("UPDATE usage_counter SET bytes = bytes - $1", len(blob.encode(b"x")))
-    await asyncio.sleep(SHORT * 1.2)
+    await bench.services.upkeep.once()
+    assert bench.files_of(admin, f"host/{group.backup_id}") != []
+    await bench.end_lease(admin, session)
     await bench.services.upkeep.once()
     assert bench.files_of(admin, f"host/{group.backup_id}") == []
 

@@ -13,12 +13,15 @@ from pbs_cloud.chunkstore.catalogue.rows import store_by_id
 from pbs_cloud.chunkstore.catalogue.session_rows import DeadSession, Session, find_session, parse_session_id
 from pbs_cloud.chunkstore.catalogue.task_rows import OK, UNKNOWN, end_task
 from pbs_cloud.contracts.context import CallContext
+from pbs_cloud.contracts.errors import PbsError
 from pbs_cloud.contracts.events import EventType
 from pbs_cloud.runtime.database import Connection
+from pbs_cloud.runtime.logging import get_logger
 from pbs_cloud.runtime.telemetry import Counter
 
 T = TypeVar("T")
 _ATTEMPTS = 5
+_log = get_logger(__name__)
 NOT_FINISHED = "backup ended without finish: the unfinished snapshot was removed"
 _ENDED = Counter("pbs_catalogue_sessions_ended", "Sessions that ended", ["kind", "state"])
 
@@ -63,7 +66,8 @@ class Closing:
     async def expire(self, tenant_id: str, session_id: uuid.UUID, *, process_id: str | None = None) -> bool:
         """End a session whose lease ran out, or that belongs to an earlier process ``process_id``; whether it did.
 
-        Group lock and pins are free at once; the snapshot's path only when no late write can reach it any more.
+        Group lock and pins are free at once; the snapshot's path only when no late write can reach it any more. Files
+        that cannot be deleted now are deleted by ``Removal.resume``.
         """
         async with self._parts.database.tenant(tenant_id) as connection:
             session = await find_session(connection, session_id, lock="UPDATE")
@@ -75,7 +79,10 @@ class Closing:
                 await mark_removing(connection, store, session.snapshot_id, late_write_seconds=late)
             await _set_state(connection, session, "expired", UNKNOWN)
         if session.kind != "reader" and session.snapshot_id is not None:
-            await self._removal.remove(tenant_id, session.snapshot_id)
+            try:
+                await self._removal.remove(tenant_id, session.snapshot_id)
+            except PbsError as error:
+                _log.warning("removal waits", session=str(session_id), reason=error.message)
         return True
 
     async def expire_process(self, process_id: str) -> None:

@@ -26,7 +26,7 @@ from pbs_cloud.runtime.database import Connection
 
 RESERVED = frozenset({"status"})
 PROCESS = "catalogue"
-_REMOVE_BATCH = 20_000
+_REMOVE_BATCH = 10_000
 
 
 class Datastores:
@@ -106,13 +106,15 @@ class Datastores:
         try:
             await self._parts.backends.of(store).destroy()
             await self._parts.backends.forget(store)
-            while await self._delete_some_chunks(store):
+            while await self._delete_some(_SOME_CHUNKS, store):
                 pass
             await self._delete_rows(store)
         finally:
             self._destroying.discard(store.id)
 
     async def _delete_rows(self, store: Store) -> None:
+        while await self._delete_some(_SOME_SNAPSHOTS, store):
+            pass
         async with self._parts.database.tenant(store.tenant_id) as connection:
             for statement in _DELETE_CONTENTS:
                 await connection.execute(statement, store.id)
@@ -205,15 +207,10 @@ class Datastores:
         async with self._parts.database.tenant(store.tenant_id) as connection:
             await connection.execute("DELETE FROM datastore WHERE id = $1 AND state = 'creating'", store.id)
 
-    async def _delete_some_chunks(self, store: Store) -> bool:
+    async def _delete_some(self, statement: str, store: Store) -> bool:
+        """A batch that is done well within a statement's time limit; whether there was anything to delete."""
         async with self._parts.database.tenant(store.tenant_id) as connection:
-            found = await connection.fetchval(
-                "WITH gone AS (DELETE FROM chunk WHERE datastore_id = $1 AND digest IN"
-                " (SELECT digest FROM chunk WHERE datastore_id = $1 LIMIT $2) RETURNING 1) SELECT count(*) FROM gone",
-                store.id,
-                _REMOVE_BATCH,
-            )
-        return bool(found)
+            return bool(await connection.fetchval(statement, store.id, _REMOVE_BATCH))
 
     async def _as_task(self, ctx: CallContext, kind: str, store: Store, work: Awaitable[None]) -> str:
         """Do ``work`` as a task that has ended when this returns; its failure is the task's."""
@@ -231,9 +228,22 @@ class Datastores:
         return upid
 
 
+_SOME_CHUNKS = """
+WITH gone AS (
+  DELETE FROM chunk WHERE datastore_id = $1
+  AND digest IN (SELECT digest FROM chunk WHERE datastore_id = $1 LIMIT $2) RETURNING 1
+) SELECT count(*) FROM gone
+"""
+_SOME_SNAPSHOTS = """
+WITH batch AS MATERIALIZED (
+  SELECT id FROM snapshot WHERE datastore_id = $1 LIMIT $2
+), unpinned AS (
+  DELETE FROM pin WHERE snapshot_id IN (SELECT id FROM batch)
+), gone AS (
+  DELETE FROM snapshot WHERE id IN (SELECT id FROM batch) RETURNING 1
+) SELECT count(*) FROM gone
+"""
 _DELETE_CONTENTS = (
-    "DELETE FROM pin USING snapshot s WHERE pin.snapshot_id = s.id AND s.datastore_id = $1",
-    "DELETE FROM snapshot WHERE datastore_id = $1",
     "DELETE FROM backup_group WHERE datastore_id = $1",
     "DELETE FROM session WHERE datastore_id = $1",
     "DELETE FROM namespace WHERE datastore_id = $1",

@@ -31,6 +31,8 @@ SELECT g.backup_type, g.backup_id, g.owner, g.notes, c.count AS backup_count,
 FROM (SELECT * FROM backup_group g WHERE g.namespace_id = $1
     AND ($2::text IS NULL OR g.owner = $2 OR split_part(g.owner, '!', 1) = $2)
     AND ($3::text IS NULL OR (g.backup_type, g.backup_id) > ($3, $4))
+    AND (NOT EXISTS (SELECT 1 FROM snapshot s WHERE s.group_id = g.id)
+      OR EXISTS (SELECT 1 FROM snapshot s WHERE s.group_id = g.id AND s.state <> 'removing'))
   ORDER BY g.backup_type, g.backup_id LIMIT $5) AS g
 CROSS JOIN LATERAL (SELECT count(*) FROM snapshot s WHERE s.group_id = g.id AND s.state <> 'removing') AS c
 LEFT JOIN LATERAL (SELECT s.id, s.backup_time, s.state FROM snapshot s

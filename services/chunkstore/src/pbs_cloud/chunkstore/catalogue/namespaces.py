@@ -98,6 +98,8 @@ class Namespaces:
             raise Conflict(_LEFT)
         if done.protected and error_on_protected:
             raise Conflict(PARTIALLY)
+        if left and not done.protected:
+            raise Conflict("only partially deleted: something is still being removed or was just created")
         return done.statistics
 
     async def _delete_groups(self, tenant_id: str, store: Store, ns: BackupNamespace, done: Deleted) -> None:

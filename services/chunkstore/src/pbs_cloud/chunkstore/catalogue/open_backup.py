@@ -142,8 +142,8 @@ class BackupOpening:
         """The owner file of a group that is new; without it the session cannot go on."""
         if wanted.benchmark or not opened.new_group:
             return
-        backend = self._parts.backends.of(opened.store)
         try:
+            backend = self._parts.backends.of(opened.store)
             await backend.put_file(wanted.place.owner_key, f"{ctx.caller.auth_id}\n".encode())
         except PbsError as error:
             await self._closing.close(ctx, opened.session.session_id, error=error.message, bytes_sent=0)

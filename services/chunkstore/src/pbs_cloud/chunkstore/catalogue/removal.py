@@ -6,6 +6,7 @@ Each step may be repeated, so whoever finds a marked row finishes the work (form
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from pbs_cloud.chunkstore.catalogue.announce import announce
 from pbs_cloud.chunkstore.catalogue.names import Place, SnapshotPlace
@@ -13,9 +14,12 @@ from pbs_cloud.chunkstore.catalogue.parts import Parts
 from pbs_cloud.chunkstore.catalogue.rows import Snapshot, Store
 from pbs_cloud.chunkstore.catalogue.session_rows import DeadSession, place_of_snapshot
 from pbs_cloud.chunkstore.catalogue.usage import add_bytes
-from pbs_cloud.contracts.errors import Locked, SessionLost
+from pbs_cloud.contracts.errors import Locked, PbsError, SessionLost
 from pbs_cloud.contracts.events import EventType
 from pbs_cloud.runtime.database import Connection
+from pbs_cloud.runtime.logging import get_logger
+
+_log = get_logger(__name__)
 
 
 async def require_unpinned(connection: Connection, snapshot: Snapshot) -> None:
@@ -111,17 +115,36 @@ class Removal:
             return await self._remove_group_if_empty(connection, store, place, group_id, None)
 
     async def resume(self) -> int:
-        """Finish removals that a process which died has left, of all tenants; how many were tried."""
+        """Finish removals that a process which died has left, of all tenants; how many were done.
+
+        A datastore whose backend fails is left alone until the next time; the others go on.
+        """
+        done, last = 0, 0
+        failed: set[int] = set()
+        while rows := await self._left_over(last):
+            for row in rows:
+                last = row["id"]
+                if row["datastore_id"] in failed:
+                    continue
+                try:
+                    await self.remove(row["tenant_id"], row["id"])
+                    done += 1
+                except PbsError as error:
+                    failed.add(row["datastore_id"])
+                    _log.warning("removal waits", datastore=row["datastore_id"], reason=error.message)
+        return done
+
+    async def _left_over(self, after: int) -> list[Any]:
+        """Marked snapshots that nobody is removing right now, a page by id."""
         async with self._parts.database.system() as connection:
-            rows = await connection.fetch(
-                "SELECT s.id, s.tenant_id FROM snapshot s JOIN datastore d ON d.id = s.datastore_id"
+            rows: list[Any] = await connection.fetch(
+                "SELECT s.id, s.tenant_id, s.datastore_id FROM snapshot s JOIN datastore d ON d.id = s.datastore_id"
                 " WHERE s.state = 'removing' AND d.state = 'active' AND s.reusable_at <= clock_timestamp()"
                 " AND NOT EXISTS (SELECT 1 FROM session e WHERE e.id = s.session_id AND e.state = 'active'"
-                " AND e.lease_until > clock_timestamp()) ORDER BY s.id LIMIT 1000"
+                " AND e.lease_until > clock_timestamp()) AND s.id > $1 ORDER BY s.id LIMIT 500",
+                after,
             )
-        for row in rows:
-            await self.remove(row["tenant_id"], row["id"])
-        return len(rows)
+        return rows
 
     async def _find(self, tenant_id: str, snapshot_id: int) -> tuple[Store, SnapshotPlace] | None:
         async with self._parts.database.tenant(tenant_id) as connection:

@@ -9,6 +9,9 @@ from pbs_cloud.chunkstore.catalogue.rpc_sessions import EMPTY, group_of
 from pbs_cloud.chunkstore.catalogue.services import Services
 from pbs_cloud.contracts.chunkstore import types as t
 from pbs_cloud.contracts.codec import from_message, to_message
+from pbs_cloud.contracts.errors import InvalidArgument
+from pbs_cloud.formats.errors import FormatError
+from pbs_cloud.formats.prune import KeepOptions
 from pbs_cloud.proto.chunkstore.v1 import chunkstore_pb2 as pb
 from pbs_cloud.proto.common.v1 import common_pb2
 from pbs_cloud.runtime.grpc_server import RpcContext
@@ -76,6 +79,15 @@ class ContentRpc:
         work = self._services.snapshots.set_protected(context.call, _key(request.snapshot), request.protected)
         await to_the_end(work)
         return EMPTY
+
+    async def PruneGroup(self, request: pb.PruneGroupRequest, context: RpcContext) -> pb.PruneGroupResponse:
+        try:
+            keep = from_message(request.keep, KeepOptions)
+        except FormatError as error:
+            raise InvalidArgument(str(error), field="keep") from error
+        work = self._services.pruning.prune_group(context.call, group_of(request.group), keep, dry_run=request.dry_run)
+        verdicts = await to_the_end(work)
+        return pb.PruneGroupResponse(snapshots=[to_message(verdict, pb.PrunedSnapshot) for verdict in verdicts])
 
     async def UploadLog(self, request: AsyncIterator[bytes], context: RpcContext) -> common_pb2.Empty:
         key = _key(context.parameters(pb.SnapshotRequest))

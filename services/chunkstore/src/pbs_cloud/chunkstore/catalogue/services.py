@@ -15,6 +15,7 @@ from pbs_cloud.chunkstore.catalogue.namespaces import Namespaces
 from pbs_cloud.chunkstore.catalogue.open_backup import BackupOpening
 from pbs_cloud.chunkstore.catalogue.open_reader import ReaderOpening
 from pbs_cloud.chunkstore.catalogue.parts import Parts
+from pbs_cloud.chunkstore.catalogue.pruning import Pruning
 from pbs_cloud.chunkstore.catalogue.removal import Removal
 from pbs_cloud.chunkstore.catalogue.session_files import SessionFiles
 from pbs_cloud.chunkstore.catalogue.snapshots import Snapshots
@@ -38,6 +39,7 @@ class Services:
     namespaces: Namespaces
     groups: Groups
     snapshots: Snapshots
+    pruning: Pruning
     logs: ClientLogs
     listings: Listings
     tasks: Tasks
@@ -62,6 +64,7 @@ class Services:
             namespaces=Namespaces(parts, groups),
             groups=groups,
             snapshots=snapshots,
+            pruning=Pruning(parts, snapshots),
             logs=ClientLogs(parts, snapshots),
             listings=Listings(parts),
             tasks=Tasks(parts),

@@ -52,3 +52,8 @@ class Upkeep:
                 " WHERE endtime < extract(epoch FROM clock_timestamp()) - $1::bigint LIMIT 1000)",
                 OLD_TASK_DAYS * 86400,
             )
+            await connection.execute(
+                "DELETE FROM session WHERE id IN (SELECT id FROM session WHERE state <> 'active'"
+                " AND ended_at < clock_timestamp() - make_interval(days => $1) LIMIT 1000)",
+                OLD_TASK_DAYS,
+            )

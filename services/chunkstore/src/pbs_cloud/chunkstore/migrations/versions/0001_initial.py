@@ -46,6 +46,7 @@ CREATE TABLE backup_group (
     notes text NOT NULL DEFAULT '',
     UNIQUE (namespace_id, backup_type, backup_id)
 );
+CREATE INDEX backup_group_datastore ON backup_group (datastore_id);
 
 CREATE TABLE session (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -69,6 +70,8 @@ CREATE TABLE session (
 CREATE UNIQUE INDEX session_group_lock ON session (group_id) WHERE state = 'active' AND kind <> 'reader';
 CREATE INDEX session_lease ON session (lease_until) WHERE state = 'active';
 CREATE INDEX session_process ON session (process_id) WHERE state = 'active';
+CREATE INDEX session_ended ON session (ended_at) WHERE state <> 'active';
+CREATE INDEX session_upid ON session (upid) WHERE upid IS NOT NULL;
 CREATE INDEX session_datastore ON session (datastore_id) WHERE state = 'active';
 
 CREATE TABLE snapshot (
@@ -89,6 +92,7 @@ CREATE TABLE snapshot (
     UNIQUE (group_id, backup_time)
 );
 CREATE INDEX snapshot_datastore ON snapshot (datastore_id);
+CREATE INDEX snapshot_committed ON snapshot (tenant_id) WHERE state = 'committed';
 CREATE INDEX snapshot_removing ON snapshot (id) WHERE state = 'removing';
 
 CREATE TABLE snapshot_file (
@@ -146,6 +150,7 @@ CREATE TABLE usage_counter (
     bytes bigint NOT NULL,
     PRIMARY KEY (datastore_id, writer)
 );
+CREATE INDEX usage_counter_tenant ON usage_counter (tenant_id);
 """
 
 _TASKS = """
