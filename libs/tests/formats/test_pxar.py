@@ -308,6 +308,15 @@ def test_damaged_archives(data):
         use(data)
 
 
+def test_the_longest_texts_are_read():
+    use(one_child(FILE, b"a" * 4096 + b"\0"))
+    link = FILE[:16] + (0o120777).to_bytes(8, "little") + FILE[24:56]
+    use(one_child(link + item(ItemType.SYMLINK, b"t" * 4096 + b"\0")))
+    for target in (b"t" * 4097 + b"\0", b"\0", b"t"):
+        with pytest.raises(FormatError, match="pxar"):
+            use(one_child(link + item(ItemType.SYMLINK, target)))
+
+
 def test_a_directory_that_contains_itself_is_refused():
     inner = item(ItemType.FILENAME, b"d\0") + DIRECTORY
     head = DIRECTORY + inner
