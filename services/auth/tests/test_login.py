@@ -135,6 +135,8 @@ async def test_token_needs_its_own_id_and_secret(world: AuthWorld) -> None:
         ("alice@pbs", secret),
         ("alice@pbs", PASSWORD),
         ("alice@pbs!none", secret),
+        ("alice@pbs!one\0", secret),
+        ("x" * 100_000, "y" * 100_000),
     ):
         await request_refused(world, token_id=token_id, token_secret=wrong)
     await request_refused(world, bearer_secret="pbs_" + "0" * 64)

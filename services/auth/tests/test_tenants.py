@@ -114,6 +114,7 @@ async def test_create_update_delete(world: AuthWorld) -> None:
         ("ok", {"slug": "a b"}, "slug"),
         ("ok", {"quota_bytes": -1}, "quota_bytes"),
         ("ok", {"metadata": {"k": "v" * 2000}}, "metadata"),
+        ("ok", {"metadata": {"k": "a\0b"}}, "metadata"),
     ],
 )
 async def test_bad_parameters_are_named(world: AuthWorld, name: str, more: dict[str, object], field: str) -> None:

@@ -7,14 +7,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 from testkit.servers import NatsServer, temporary_folder
 
 from pbs_cloud.billing.component import components
 from pbs_cloud.contracts.billing import BillingClient, Usage
-from pbs_cloud.contracts.context import CallContext, SystemContext
+from pbs_cloud.contracts.context import SystemContext
 from pbs_cloud.contracts.events import Event, EventType
 from pbs_cloud.runtime.bus import Bus
 from pbs_cloud.runtime.database import Database
@@ -114,13 +113,3 @@ async def billing(service_database: Callable[[str], Awaitable[str]], nats: NatsS
     process = await Billing(await service_database("billing"), nats.url).start()
     yield process
     await process.stop()
-
-
-@pytest.fixture
-def make_context() -> Callable[..., CallContext]:
-    """`make_context(Caller(...))`."""
-
-    def make(caller: Any) -> CallContext:
-        return CallContext(caller, "test")
-
-    return make

@@ -67,20 +67,23 @@ def token_id(userid: str, name: str) -> str:
 
 def check_password(value: str, field: str = "password") -> None:
     """A password that is to be set: 8 to 64 characters, no control characters."""
-    check_length(field, value, 8, _MAX_ID)
+    check_one_line(field, value, 8, _MAX_ID)
+
+
+def check_one_line(field: str, value: str, least: int, most: int) -> None:
+    """Text without control characters."""
+    check_length(field, value, least, most)
     _check_pattern(field, value, _ONE_LINE_RE)
 
 
 def check_comment(value: str) -> None:
     """One line of at most 128 characters."""
-    check_length("comment", value, 0, 128)
-    _check_pattern("comment", value, _ONE_LINE_RE)
+    check_one_line("comment", value, 0, 128)
 
 
 def check_person_field(field: str, value: str) -> None:
     """First name, last name, e-mail address: one line of 2 to 64 characters."""
-    check_length(field, value, 2, _MAX_ID)
-    _check_pattern(field, value, _ONE_LINE_RE)
+    check_one_line(field, value, 2, _MAX_ID)
 
 
 def check_expire(value: int) -> None:

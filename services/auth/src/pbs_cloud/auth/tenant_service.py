@@ -11,7 +11,7 @@ import asyncpg
 from pbs_cloud.auth.db import tenants
 from pbs_cloud.auth.db.changes import announce, announce_credentials, write_audit
 from pbs_cloud.auth.guard import require_operator
-from pbs_cloud.auth.names import check_length, check_slug, check_tenant_name, slug_from
+from pbs_cloud.auth.names import check_one_line, check_slug, check_tenant_name, slug_from
 from pbs_cloud.contracts.auth import Tenant
 from pbs_cloud.contracts.context import CallContext
 from pbs_cloud.contracts.errors import AlreadyExists, InvalidArgument, NotFound
@@ -132,13 +132,13 @@ def _check_metadata(value: Mapping[str, str]) -> None:
     if len(value) > _MAX_METADATA:
         raise InvalidArgument(f"value may only have {_MAX_METADATA} keys", field="metadata")
     for text in (*value, *value.values()):
-        check_length("metadata", text, 0, _MAX_METADATA_TEXT)
+        check_one_line("metadata", text, 0, _MAX_METADATA_TEXT)
 
 
 def _check_changes(changes: Mapping[str, Any]) -> None:
     if "name" in changes:
         check_tenant_name(changes["name"])
     if "maintenance" in changes and changes["maintenance"] is not None:
-        check_length("maintenance", changes["maintenance"], 1, _MAX_MAINTENANCE)
+        check_one_line("maintenance", changes["maintenance"], 1, _MAX_MAINTENANCE)
     _check_quota(changes.get("quota_bytes"))
     _check_metadata(changes.get("metadata", {}))
