@@ -1,8 +1,9 @@
 """Building indexes from append calls (formats 3.4 and 3.5, wire-protocol 4.8 and 4.9).
 
-Entries are kept packed (32 or 40 bytes each). The size of an appended chunk comes from its registration in
-the session, never from the append call. Every refusal is a :class:`FormatError` that says what is wrong;
-a refused append or close leaves the builder as it was, save a close with a wrong csum, which ends it.
+Entries are kept packed (32 or 40 bytes each); ``allocate`` says where large ones lie. The size of an appended
+chunk comes from its registration in the session, never from the append call. Every refusal is a
+:class:`FormatError` that says what is wrong; a refused append or close leaves the builder as it was, save a close
+with a wrong csum, which ends it.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from pbs_cloud.formats.entry_store import Allocate, EntryStore, anonymous
 from pbs_cloud.formats.errors import FormatError
 from pbs_cloud.formats.index import (
     DYNAMIC_ENTRY,
@@ -35,8 +37,8 @@ _PIECE = 1024 * 1024
 class _Builder:
     """Common state: packed entries, append counter, what a close left behind."""
 
-    def __init__(self, max_entries: int) -> None:
-        self._entries = bytearray()
+    def __init__(self, max_entries: int, allocate: Allocate) -> None:
+        self._entries = EntryStore(allocate)
         self._max_entries = max_entries
         self.append_count = 0
         self.closed = False
@@ -54,14 +56,14 @@ class _Builder:
 
     def _finish(self, csum: bytes) -> None:
         self.closed = True
-        computed = hashlib.sha256(self._entries).digest()
+        computed = hashlib.sha256(self._entries.view()).digest()
         if computed != csum:
             raise FormatError(f"csum: got {csum.hex()}, the index has {computed.hex()}")
         self.index_csum = computed
 
     def _pieces(self, header: bytes) -> Iterator[bytes | memoryview]:
         yield header
-        view = memoryview(self._entries)
+        view = self._entries.view()
         for start in range(0, len(view), _PIECE):
             yield view[start : start + _PIECE]
 
@@ -74,8 +76,8 @@ class _Builder:
 class DynamicIndexBuilder(_Builder):
     """Index of a stream: each chunk starts where the previous one ended."""
 
-    def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
-        super().__init__(max_entries)
+    def __init__(self, max_entries: int = MAX_ENTRIES, allocate: Allocate = anonymous) -> None:
+        super().__init__(max_entries, allocate)
         self.size = 0
 
     def __len__(self) -> int:
@@ -91,7 +93,7 @@ class DynamicIndexBuilder(_Builder):
         if self.append_count >= self._max_entries:
             raise FormatError(f"index has more than {self._max_entries} chunks")
         self.size += length
-        self._entries += _ENTRY.pack(self.size, digest)
+        self._entries.append(_ENTRY.pack(self.size, digest))
         self.append_count += 1
 
     def close(self, chunk_count: int, size: int, csum: bytes) -> None:
@@ -106,7 +108,7 @@ class DynamicIndexBuilder(_Builder):
     def digests(self) -> DigestArray:
         """All digests in order; a view, only after close."""
         self._closed_csum()
-        digests: DigestArray = np.frombuffer(self._entries, dtype=DYNAMIC_ENTRY)["digest"]
+        digests: DigestArray = np.frombuffer(self._entries.view(), dtype=DYNAMIC_ENTRY)["digest"]
         return digests
 
     def pieces(self, uuid: bytes, ctime: int) -> Iterator[bytes | memoryview]:
@@ -123,13 +125,14 @@ class FixedIndexBuilder(_Builder):
         base: FixedIndex | None = None,
         chunk_size: int = FIXED_CHUNK_SIZE,
         max_entries: int = MAX_ENTRIES,
+        allocate: Allocate = anonymous,
     ) -> None:
         """``size`` None: a stream of unknown length that grows until its first short chunk.
 
         ``base`` makes the index incremental: its digests are copied (compare its recomputed csum with
         ``reuse-csum`` first, :func:`require_reusable`).
         """
-        super().__init__(max_entries)
+        super().__init__(max_entries, allocate)
         if size is not None and size < 1:
             raise FormatError(f"size: got {size}, at least 1 is needed")
         self.chunk_size = chunk_size
@@ -143,16 +146,19 @@ class FixedIndexBuilder(_Builder):
             raise FormatError(f"size: more than {max_entries} chunks")
         self._filled = bytearray(-(-slots // 8))
         self._filled_count = 0
-        self._entries = bytearray(slots * FIXED_ENTRY_SIZE) if base is None else self._copy_of(base, size, slots)
+        if base is not None:
+            self._check_base(base, size, slots)
+        self._entries.extend_to(slots * FIXED_ENTRY_SIZE)
+        if base is not None:
+            self._entries.put(0, memoryview(base.digests.view(np.uint8).data))
 
-    def _copy_of(self, base: FixedIndex, size: int | None, slots: int) -> bytearray:
+    def _check_base(self, base: FixedIndex, size: int | None, slots: int) -> None:
         if size is None:
             raise FormatError("size: needed together with reuse-csum")
         if base.chunk_size != self.chunk_size:
             raise FormatError(f"reuse-csum: previous index has chunk size {base.chunk_size}")
         if len(base) != slots:
             raise FormatError(f"reuse-csum: previous index has {len(base)} chunks, the new one {slots}")
-        return bytearray(base.digests)
 
     def _slots_of(self, size: int) -> int:
         return -(-size // self.chunk_size)
@@ -184,7 +190,7 @@ class FixedIndexBuilder(_Builder):
         if size != self.size:
             self._grow(size)
         slot = offset // self.chunk_size
-        self._entries[slot * FIXED_ENTRY_SIZE : (slot + 1) * FIXED_ENTRY_SIZE] = digest
+        self._entries.put(slot * FIXED_ENTRY_SIZE, digest)
         self._mark(slot)
         self.append_count += 1
 
@@ -192,7 +198,7 @@ class FixedIndexBuilder(_Builder):
         slots = self._slots_of(size)
         if slots > self._max_entries:
             raise FormatError(f"offset-list: index grows beyond {self._max_entries} chunks")
-        self._entries += bytes(slots * FIXED_ENTRY_SIZE - len(self._entries))
+        self._entries.extend_to(slots * FIXED_ENTRY_SIZE)
         self._filled += bytes(-(-slots // 8) - len(self._filled))
         self._growable = size % self.chunk_size == 0
         self.size = size
@@ -220,7 +226,7 @@ class FixedIndexBuilder(_Builder):
     def digests(self) -> DigestArray:
         """All digests in order; a view, only after close."""
         self._closed_csum()
-        return digest_array(self._entries)
+        return digest_array(self._entries.view())
 
     def pieces(self, uuid: bytes, ctime: int) -> Iterator[bytes | memoryview]:
         """The final file, after close."""

@@ -179,7 +179,9 @@ class KnownCallers:
 class Front:
     """A running front and what it stands on."""
 
-    def __init__(self, store: MemoryStore, listener: Listener, service: Service, fingerprint: str, arena: Arena) -> None:
+    def __init__(
+        self, store: MemoryStore, listener: Listener, service: Service, fingerprint: str, arena: Arena
+    ) -> None:
         self.store, self.listener, self.service, self.arena = store, listener, service, arena
         self.endpoint = Endpoint("127.0.0.1", listener.port, fingerprint)
         self.token = Token("root@pam!test", SECRET)

@@ -1,10 +1,8 @@
 """Backup and restore through the TLS port, as the stock client does it."""
 
-import asyncio
 import os
 
-import pytest
-from testkit.client import T1, T2, Backup, BackupSession, Connection, Lost, ReaderSession, Refused, Restore, Snapshot
+from testkit.client import T1, Backup, Restore, Snapshot
 
 MIB = 1 << 20
 

@@ -20,7 +20,7 @@ class PrivateMemory:
     """Anonymous memory of its own; pages that were never written cost nothing."""
 
     def __init__(self, size: int) -> None:
-        self._map = mmap.mmap(-1, max(1, size))
+        self._map = mmap.mmap(-1, max(1, size), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.view = memoryview(self._map)
 
     def free(self) -> None:

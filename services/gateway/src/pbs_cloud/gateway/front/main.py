@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+from pathlib import Path
 from typing import Final
 
 from pbs_cloud.contracts.auth import AuthClient
@@ -32,7 +34,7 @@ from pbs_cloud.runtime.shared_region import SharedRegion, shared_regions_support
 MIB: Final = 1024 * 1024
 ARENA_BYTES: Final = 96 * MIB
 RECEIVE_BUDGET: Final = 96 * MIB
-RECEIVE_RESERVE: Final = 64 * MIB
+RECEIVE_RESERVE: Final = 48 * MIB
 
 
 async def main(settings: Settings) -> None:
@@ -43,7 +45,7 @@ async def main(settings: Settings) -> None:
     catalogue_client, chunks_client = CatalogueClient(catalogue.channel), ChunksClient(chunks.channel)
     arena, memory = _arena(settings)
     transfer = ChunkTransfer(chunks_client, arena)
-    around = Surroundings(catalogue_client, chunks_client, transfer)
+    around = Surroundings(catalogue_client, chunks_client, transfer, _spool_folder(settings))
     registry = SessionRegistry(
         catalogue_client, f"{settings.host_name}/{settings.process_name}", settings.shutdown_seconds
     )
@@ -66,6 +68,16 @@ def _arena(settings: Settings) -> tuple[Arena, list[Component]]:
     region = SharedRegion(ARENA_BYTES)
     arena = Arena(region.memory)
     return arena, [RegionKeeper(arena, region, path)]
+
+
+def _spool_folder(settings: Settings) -> Path | None:
+    """Where large indexes lie while they are built or sent; None: the system's temporary folder."""
+    folder = settings.data_dir / "spool"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

@@ -23,6 +23,8 @@ STREAM_WINDOW: Final = 32 * 1024 * 1024
 MAX_SHARE: Final = 32 * 1024 * 1024
 MIN_SHARE: Final = 1024 * 1024
 MIN_GRANT: Final = 256 * 1024
+STEP: Final = 2 * 1024 * 1024
+"""Credit is renewed in steps of this size, so that window updates are few; below it, as soon as some is missing."""
 UNKNOWN_BODY: Final = 1024 * 1024
 """Credit at a time for a body of unknown length."""
 EXCESS: Final = 16 * 1024
@@ -228,7 +230,7 @@ class Inflow:
             return
         share = self._pool.share
         wanted = min(self._expected + self._slack, share - self.held) - self.window
-        if wanted > 0 and (wanted >= MIN_GRANT or self.window < self._expected):
+        if wanted >= STEP or (wanted > 0 and self.window < min(self._expected + self._slack, STEP)):
             self._grant(self._pool.take(wanted, min(wanted, MIN_GRANT)))
         if not self._bodies:
             return

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pbs_cloud.contracts.chunkstore.types import BaseSnapshot, StoredChunk
 from pbs_cloud.contracts.errors import Conflict, InvalidArgument, NotFound
+from pbs_cloud.formats.entry_store import Allocate, anonymous
 from pbs_cloud.formats.errors import FormatError
 from pbs_cloud.formats.index import FIXED_CHUNK_SIZE, DynamicIndex, FixedIndex
 from pbs_cloud.formats.index_builder import DynamicIndexBuilder, FixedIndexBuilder, require_reusable
@@ -39,7 +40,7 @@ from pbs_cloud.gateway.protocol.parameters import (
     INDEX_LISTING,
     PREVIOUS,
 )
-from pbs_cloud.gateway.protocol.writers import MAX_WRITERS, Statistics, Writer, WriterKind
+from pbs_cloud.gateway.protocol.writers import MAX_SESSION_ENTRIES, MAX_WRITERS, Statistics, Writer, WriterKind
 
 EXTENSION: Final = {WriterKind.DYNAMIC: "didx", WriterKind.FIXED: "fidx"}
 
@@ -64,6 +65,7 @@ class BackupSessionMachine:
         snapshot_path: str = "",
         now: Callable[[], int] = lambda: int(time.time()),
         new_uuid: Callable[[], bytes] = lambda: os.urandom(16),
+        allocate: Allocate = anonymous,
     ) -> None:
         self.state = State.ACTIVE
         self.known = KnownChunks()
@@ -75,6 +77,7 @@ class BackupSessionMachine:
         self._path = snapshot_path
         self._now = now
         self._new_uuid = new_uuid
+        self._allocate = allocate
         self._writers: dict[int, Writer] = {}
         self._last_wid = 0
         self._router = Router(self._endpoints())
@@ -142,7 +145,7 @@ class BackupSessionMachine:
         self._require_active()
         name = values["archive-name"]
         require_extension(name, "didx", "wrong archive extension")
-        return self._register(WriterKind.DYNAMIC, name, DynamicIndexBuilder())
+        return self._register(WriterKind.DYNAMIC, name, DynamicIndexBuilder(allocate=self._allocate))
         yield
 
     def _create_fixed(self, values: Values, _body: Body) -> Steps:
@@ -150,7 +153,7 @@ class BackupSessionMachine:
         name, size = values["archive-name"], values.get("size")
         require_extension(name, "fidx", "wrong archive extension")
         if "reuse-csum" not in values:
-            return self._register(WriterKind.FIXED, name, FixedIndexBuilder(size))
+            return self._register(WriterKind.FIXED, name, FixedIndexBuilder(size, allocate=self._allocate))
         if size is None:
             raise InvalidArgument("size is required for incremental backups", field="size")
         if self._base is None:
@@ -159,16 +162,24 @@ class BackupSessionMachine:
             raise Conflict("cannot reuse index - no previous backup exists for archive")
         loaded: do.LoadedIndex = yield do.LoadIndex(name)
         try:
-            builder = yield do.Compute(lambda: _reuse(loaded.index, size, bytes.fromhex(values["reuse-csum"])))
+            builder = yield do.Compute(lambda: self._reuse(loaded.index, size, bytes.fromhex(values["reuse-csum"])))
         finally:
             loaded.close()
         self._require_active()
         self._log(f"reusing index {name} of snapshot {self._base.backup_time}")
         return self._register(WriterKind.FIXED, name, builder)
 
+    def _reuse(self, index: FixedIndex | DynamicIndex, size: int, csum: bytes) -> FixedIndexBuilder:
+        if not isinstance(index, FixedIndex):
+            raise FormatError("reuse-csum: the previous index is not fixed")
+        require_reusable(index, csum)
+        return FixedIndexBuilder(size, base=index, allocate=self._allocate)
+
     def _register(self, kind: WriterKind, name: str, builder: DynamicIndexBuilder | FixedIndexBuilder) -> Answer:
         if self._last_wid >= MAX_WRITERS:
             raise Conflict(f"a session has at most {MAX_WRITERS} indexes")
+        if sum(len(writer.builder) for writer in self._writers.values()) + len(builder) > MAX_SESSION_ENTRIES:
+            raise Conflict(f"the open indexes of a session have at most {MAX_SESSION_ENTRIES} chunks")
         self._last_wid += 1
         self._writers[self._last_wid] = Writer(self._last_wid, kind, name, builder, self._new_uuid())
         self._log(f"created new {kind} index {self._last_wid} ({self._path}/{name})")
@@ -298,10 +309,3 @@ def _csum(text: str) -> bytes:
     if len(csum) != 32 or len(text) != 64:
         raise InvalidArgument("csum: expected 64 hexadecimal digits", field="csum")
     return csum
-
-
-def _reuse(index: FixedIndex | DynamicIndex, size: int, csum: bytes) -> FixedIndexBuilder:
-    if not isinstance(index, FixedIndex):
-        raise FormatError("reuse-csum: the previous index is not fixed")
-    require_reusable(index, csum)
-    return FixedIndexBuilder(size, base=index)

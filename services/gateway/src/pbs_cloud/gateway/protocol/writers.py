@@ -14,6 +14,8 @@ from pbs_cloud.formats.index_builder import DynamicIndexBuilder, FixedIndexBuild
 
 MAX_WRITERS: Final = 1024
 """Index files of one session; ids above 256 cannot be used anyway."""
+MAX_SESSION_ENTRIES: Final = 1 << 24
+"""Chunks of all open indexes of a session when one more is created: 64 TiB of images."""
 
 
 class WriterKind(StrEnum):

@@ -11,6 +11,7 @@ from pbs_cloud.formats.names import BackupNamespace, format_time
 from pbs_cloud.gateway.protocol.backup import BackupSessionMachine
 from pbs_cloud.gateway.sessions.calls import Surroundings
 from pbs_cloud.gateway.sessions.session import Session
+from pbs_cloud.gateway.sessions.spool import file_mapping
 
 ENDED_EARLY: Final = "backup ended but finish was not called: connection closed"
 
@@ -41,7 +42,11 @@ class BackupSession(Session):
         super().__init__(around, ctx, opened.session_id, opened.upid)
         self._request = request
         self._machine = BackupSessionMachine(
-            opened.base, self.task_log.line, debug=request.debug, snapshot_path=request.snapshot_path
+            opened.base,
+            self.task_log.line,
+            debug=request.debug,
+            snapshot_path=request.snapshot_path,
+            allocate=file_mapping(around.spool_folder),
         )
         what = "benchmark" if request.benchmark else "backup"
         self.task_log.line(

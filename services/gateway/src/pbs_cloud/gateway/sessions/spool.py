@@ -5,10 +5,11 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import IO, Final, cast
 
+from pbs_cloud.contracts.errors import NoSpace
 from pbs_cloud.formats.index import DynamicIndex, FixedIndex
 
 MEMORY_LIMIT: Final = 4 * 1024 * 1024
@@ -43,6 +44,20 @@ class SpooledIndex:
 
 def _temporary(folder: Path | None) -> IO[bytes]:
     return cast(IO[bytes], os.fdopen(os.open(folder or tempfile.gettempdir(), os.O_TMPFILE | os.O_RDWR, 0o600), "w+b"))
+
+
+def file_mapping(folder: Path | None) -> Callable[[int], mmap.mmap]:
+    """Makes zero-filled mappings of unlinked files: pages that are not in use can leave the memory. Raises NoSpace."""
+
+    def allocate(size: int) -> mmap.mmap:
+        with _temporary(folder) as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)  # a page without a block would kill the process
+                return mmap.mmap(file.fileno(), size)
+            except OSError as error:
+                raise NoSpace("no room for the index under construction") from error
+
+    return allocate
 
 
 async def load_index(name: str, pieces: AsyncIterator[bytes], folder: Path | None) -> SpooledIndex:

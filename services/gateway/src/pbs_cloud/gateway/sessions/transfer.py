@@ -13,7 +13,7 @@ from pbs_cloud.contracts.errors import Internal, InvalidArgument, Unavailable
 from pbs_cloud.gateway.arena import Arena, PrivateMemory, Slot
 from pbs_cloud.gateway.http2.sinks import Memory
 
-RAW_BYTES: Final = 32 * 1024 * 1024
+RAW_BYTES: Final = 16 * 1024 * 1024
 """Bytes of raw messages under way at once: each exists several times inside gRPC."""
 
 
