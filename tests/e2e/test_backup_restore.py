@@ -122,7 +122,7 @@ async def test_encrypted(tenant: Tenant, tmp_path: Path) -> None:
     """Encrypted archive, catalog, image and blob, the wrapped key, and what another key may reuse."""
     caller, group = await tenant.token(), tenant.snapshot("enc")
     key, other = EncryptionKey.generate(), EncryptionKey.generate()
-    master = rsa.generate_private_key(65537, 2048)
+    master = rsa.generate_private_key(65537, 3072)
     public = master.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
@@ -349,7 +349,7 @@ async def test_preface_in_the_packet_of_the_upgrade(tenant: Tenant) -> None:
     async def sessions(worker: int) -> int:
         answered = 0
         for number in range(50):
-            snapshot = tenant.snapshot(f"w{worker}", backup_time=T1 + number)
+            snapshot = tenant.snapshot(f"w{worker}-{number}")
             session = await BackupSession.open(tenant.endpoint, caller.credential, snapshot, eager=True)
             answered += await session.previous_backup_time() is None
             await session.close()
