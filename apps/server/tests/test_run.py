@@ -1,6 +1,7 @@
 """One service alone, as Kubernetes runs it: external database and event bus, health on a port of its own."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -65,3 +66,4 @@ async def test_migrate_then_run_one_service(postgres: PostgresServer, nats: Nats
     finally:
         service.send_signal(signal.SIGTERM)
         assert service.wait(30) == 0
+        shutil.rmtree(folder, ignore_errors=True)

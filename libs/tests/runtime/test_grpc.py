@@ -1,6 +1,7 @@
 """The gRPC shell and channels: errors keep their class, raw bytes pass unchanged, sockets are private."""
 
 import asyncio
+import shutil
 import stat
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -65,7 +66,9 @@ class Chunks:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    return temporary_folder("grpc")
+    made = temporary_folder("grpc")
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
 
 
 @pytest.fixture

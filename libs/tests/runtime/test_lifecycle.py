@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +35,9 @@ class Part(Component):
 
 @pytest.fixture
 def settings() -> Iterator[Settings]:
-    return load_settings(data_dir=temporary_folder("lifecycle"), process_name="probe")
+    folder = temporary_folder("lifecycle")
+    yield load_settings(data_dir=folder, process_name="probe")
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 async def status(settings: Settings, what: str = "/ready") -> tuple[int, bytes]:

@@ -113,7 +113,7 @@ async def test_derived_passwords_log_in_over_tcp() -> None:
         local = await asyncpg.connect(server.url)
         await local.execute("ALTER ROLE pbs_admin PASSWORD 'p@ss/word'")
         rules = server.folder / "data" / "pg_hba.conf"
-        rules.write_text(rules.read_text() + f"host all all 127.0.0.0/8 scram-sha-256\n")
+        rules.write_text(rules.read_text() + "host all all 127.0.0.0/8 scram-sha-256\n")
         await local.execute("SELECT pg_reload_conf()")
         await local.close()
         admin = f"postgresql://pbs_admin:p%40ss%2Fword@{host}:5432/postgres"

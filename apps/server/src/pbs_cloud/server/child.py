@@ -15,7 +15,8 @@ import sys
 import threading
 from typing import Any
 
-_PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 1, 8, 47, 2
+_PR_SET_PDEATHSIG, _PR_SET_SECUREBITS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 1, 28, 47, 2
+_SECBIT_NO_SETUID_FIXUP = 4
 _CAPABILITY_VERSION_3 = 0x20080522
 _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
 IS_LINUX = sys.platform == "linux"
@@ -45,9 +46,10 @@ def watch_pipe(descriptor: int, number: int, pid: int) -> None:
 
 def change_user(uid: int, gid: int, keep_search: bool) -> None:
     """Become another user; with `keep_search` still able to pass through folders that only root may enter."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if keep_search:
-        libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
+    libc = ctypes.CDLL(None)
+    # Without the fix-up, setuid keeps capabilities, and access(2), with which initdb looks for postgres, honours them.
+    if keep_search and libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0) != 0:
+        raise CannotKeepRights
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)
@@ -75,7 +77,13 @@ def _become(options: dict[str, Any], command: list[str]) -> None:
     parent = os.getppid()
     if options["user"]:
         uid, gid = options["user"]
-        change_user(uid, gid, options["keep_search"])
+        try:
+            change_user(uid, gid, options["keep_search"])
+        except CannotKeepRights:
+            sys.exit(
+                f"user {uid} may not enter the folders on the way to its data or to {command[0]}: use folders that"
+                " everybody may enter, or set PBS_DATABASE_URL"
+            )
     if IS_LINUX:
         die_with(parent, options["signal"])
         os.execv(command[0], command)
