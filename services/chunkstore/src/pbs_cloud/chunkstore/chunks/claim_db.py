@@ -103,6 +103,15 @@ class NewRow:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundChunk:
+    """State, place (None: the layout's own) and size of a chunk's object."""
+
+    state: ChunkState
+    location: str | None
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
     """An object that is durable: its row goes live. `growth`: bytes the datastore's usage changes by."""
 
@@ -214,10 +223,10 @@ async def mark_corrupt(db: Connection, datastore: int, digest: bytes) -> None:
     await db.execute(_MARK_CORRUPT, datastore, digest)
 
 
-async def find(db: Connection, datastore: int, digest: bytes) -> tuple[ChunkState, str | None] | None:
-    """State and location of a chunk."""
+async def find(db: Connection, datastore: int, digest: bytes) -> FoundChunk | None:
+    """What a reader needs of a chunk's row."""
     row = await db.fetchrow(_FIND, datastore, digest)
-    return None if row is None else (ChunkState(row["state"]), row["location"])
+    return None if row is None else FoundChunk(ChunkState(row["state"]), row["location"], row["size"])
 
 
 async def count(db: Connection, datastore: int, tenant: str, growth: int) -> None:

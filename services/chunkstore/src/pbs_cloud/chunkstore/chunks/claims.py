@@ -9,7 +9,7 @@ from uuid import UUID
 from pbs_cloud.chunkstore.chunks import claim_db
 from pbs_cloud.chunkstore.chunks.claim_rules import ChunkRow, Claimant, Next, ObjectInfo, judge
 from pbs_cloud.chunkstore.chunks.quota import QuotaLedger, exceeded
-from pbs_cloud.contracts.errors import Internal, PbsError, SessionLost
+from pbs_cloud.contracts.errors import Internal, PbsError, SessionLost, Unavailable
 from pbs_cloud.runtime.database import Connection, Database
 from pbs_cloud.runtime.logging import get_logger
 from pbs_cloud.runtime.telemetry import Counter
@@ -92,10 +92,7 @@ class ClaimQueue:
             _BATCHES.inc()
             answers = await self._database.retrying(lambda: self._transaction(batch))
         except Exception as error:
-            known = error if isinstance(error, PbsError) else Internal("the claim failed")
-            if known is not error:
-                _log.error("claim failed", exc_info=error)
-            answers = [known] * len(batch)
+            answers = [_as_pbs_error(error)] * len(batch)
         finally:
             self._running -= 1
             self._start_if_due(full=len(self._waiting) >= BATCH_SIZE)
@@ -166,3 +163,10 @@ class ClaimQueue:
         if changed:
             await claim_db.store_rows(db, self._datastore, changed)
         return answers
+
+
+def _as_pbs_error(error: Exception) -> PbsError:
+    if isinstance(error, PbsError):
+        return error
+    _log.error("claim failed", exc_info=error)
+    return Unavailable("the database takes too long") if isinstance(error, TimeoutError) else Internal("claim failed")

@@ -126,7 +126,7 @@ class Publisher:
         try:
             with metrics.SYNC_SECONDS.time():
                 await self._backend.sync()
-        except PbsError as error:
+        except Exception as error:
             await self._storage_failed(batch, error)
             return
         metrics.SYNCS.labels("ok").inc()
@@ -141,8 +141,8 @@ class Publisher:
         while True:
             try:
                 return await self._set_live(items)
-            except PbsError as error:
-                _log.warning("rows cannot be set live yet", error=error.message, count=len(items))
+            except Exception as error:
+                _log.warning("rows cannot be set live yet", error=str(error), count=len(items))
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _set_live(self, items: Sequence[Written]) -> set[bytes]:
@@ -157,10 +157,10 @@ class Publisher:
 
         return await self._database.retrying(transaction)
 
-    async def _storage_failed(self, batch: list[_Pending], error: PbsError) -> None:
+    async def _storage_failed(self, batch: list[_Pending], error: Exception) -> None:
         """After a failed sync nobody knows what is on disk, and the next one would not tell: give the files up."""
         metrics.SYNCS.labels("failed").inc()
-        _log.error("group sync failed, uploads of the last seconds are lost", error=error.message, count=len(batch))
+        _log.error("group sync failed, uploads of the last seconds are lost", error=str(error), count=len(batch))
         self._lost.update(entry.written.digest for entry in batch)
         with contextlib.suppress(PbsError):
             await self._backend.delete_chunks([entry.written.digest for entry in batch])

@@ -68,8 +68,8 @@ class ChunkService:
             NotFound, DataCorrupt (the row becomes `corrupt`), SessionLost, Unavailable.
         """
         with metrics.GET_SECONDS.time():
-            store, location = await self._locate(ctx, session_id, digest)
-            async with self._budget.take(blob.MAX_CHUNK_SIZE // 4):
+            store, location, size = await self._locate(ctx, session_id, digest)
+            async with self._budget.take(size):
                 data = await self._read(store, digest, location)
                 try:
                     await self._in_worker(blob.check_crc, data)
@@ -82,7 +82,7 @@ class ChunkService:
     async def get_into(self, ctx: CallContext, session_id: str, digest: bytes, target: memoryview) -> int:
         """`get` into memory of the caller; the length."""
         with metrics.GET_SECONDS.time():
-            store, location = await self._locate(ctx, session_id, digest)
+            store, location, _size = await self._locate(ctx, session_id, digest)
             try:
                 length = await store.backend.read_chunk_into(digest, location, target)
                 await self._in_worker(blob.check_crc, target[:length])
@@ -122,17 +122,18 @@ class ChunkService:
         if not task.cancelled():
             task.exception()
 
-    async def _locate(self, ctx: CallContext, session_id: str, digest: bytes) -> tuple[ChunkStore, str | None]:
+    async def _locate(self, ctx: CallContext, session_id: str, digest: bytes) -> tuple[ChunkStore, str | None, int]:
+        """Store, location and size of a chunk that may be read."""
         if len(digest) != DIGEST_SIZE:
             raise InvalidArgument(f"digest: must have {DIGEST_SIZE} bytes, has {len(digest)}", field="digest")
         session = await self._sessions.get(ctx.tenant_id, session_id)
         async with self._database.tenant(session.tenant) as db:
             found = await claim_db.find(db, session.datastore, digest)
-        if found is None or found[0] in (ChunkState.UPLOADING, ChunkState.DELETING):
+        if found is None or found.state in (ChunkState.UPLOADING, ChunkState.DELETING):
             raise NotFound(f"chunk {digest.hex()} does not exist")
-        if found[0] is ChunkState.CORRUPT:
+        if found.state is ChunkState.CORRUPT:
             raise DataCorrupt(f"chunk {digest.hex()} is damaged")
-        return await self._store_of(session), found[1]
+        return await self._store_of(session), found.location, found.size
 
     async def _read(self, store: ChunkStore, digest: bytes, location: str | None) -> bytes:
         try:

@@ -36,6 +36,7 @@ WAIT_SECONDS = 30.0
 TAKE_OVER_SECONDS = 5.0
 """How long it waits for an attempt of its own session in another process."""
 
+CLOSE_SECONDS = 10.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 _log = get_logger(__name__)
 
@@ -261,8 +262,10 @@ class ChunkStore:
         return ChunkKind.of(kind) is info.kind and len(data) == info.size
 
     async def close(self) -> None:
-        """Publish what is pending, then let the directory go."""
-        await self._publisher.flush()
+        """Publish what is pending (a successor finds what a missing database leaves), then let the directory go."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._publisher.flush()
         await self.backend.close()
 
     def _hurry(self) -> None:

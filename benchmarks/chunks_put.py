@@ -1,6 +1,6 @@
 """CPU seconds per wire gigabyte of checked, compressed 4 MiB chunks through shared memory, into a local directory.
 
-    python services/chunkstore/bench/chunks_put.py [--gigabytes 2] [--profile]
+    python benchmarks/chunks_put.py [--gigabytes 2] [--profile]
 
 Prints what the process and Postgres used, what zstd, SHA-256 and CRC alone need for the same bytes, and the rest.
 """
@@ -17,11 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import asyncpg
 from testkit.servers import PostgresServer
@@ -44,7 +43,7 @@ _RUN = (
     "from pbs_cloud.runtime.lifecycle import run_main; from pbs_cloud.runtime.settings import load_settings;"
     "from pbs_cloud.chunkstore.chunks.main import main; run_main(main, load_settings())"
 )
-_PROFILED = "import cProfile; cProfile.run({code!r}, {path!r})"
+_PROFILED = "import cProfile, time; p = cProfile.Profile(time.thread_time); p.run({code!r}); p.dump_stats({path!r})"
 
 
 def new_chunks(count: int) -> list[tuple[bytes, bytes]]:
@@ -77,8 +76,7 @@ def thread_times(pid: int) -> dict[str, tuple[float, float]]:
     for task in Path(f"/proc/{pid}/task").iterdir():
         name, fields = task.name, (task / "stat").read_text().rpartition(")")[2].split()
         user, system = (int(field) / os.sysconf("SC_CLK_TCK") for field in fields[11:13])
-        if user + system > 0.05:
-            found["main" if name == str(pid) else name] = (user, system)
+        found["main" if name == str(pid) else name] = (user, system)
     return found
 
 
@@ -123,15 +121,15 @@ async def measure(settings: Settings, url: str, process: subprocess.Popen[bytes]
     _datastore, session = await make_session(url)
     region = SharedRegion(SLOT * IN_FLIGHT)
     assert settings.services.chunks_shm is not None
-    for _ in range(100):
+    while not region.is_handed_over():
         try:
             await region.hand_over(settings.services.chunks_shm)
-            break
         except Unavailable:
             await asyncio.sleep(0.1)
     client = ChunksClient(open_channel(settings.services.chunks, settings))
     await upload(client, region, session, new_chunks(16))
     chunks: list[tuple[bytes, bytes]] = []
+    began_with = thread_times(process.pid)
     wire = used = database = alone = wall = 0.0
     while wire < gigabytes * 1e9:
         chunks = new_chunks(64)
@@ -149,7 +147,8 @@ async def measure(settings: Settings, url: str, process: subprocess.Popen[bytes]
     print(f"{wire / 1e9:.2f} GB on the wire, chunks of {len(chunks[0][1])} bytes")
     print(f"chunks process {used * per:.2f} s/GB, Postgres {database * per:.2f} s/GB, {wire / wall / 1e6:.0f} MB/s")
     for name, (user, system) in thread_times(process.pid).items():
-        print(f"  thread {name}: user {user:.2f} s, system {system:.2f} s since its start")
+        user, system = (now - then for now, then in zip((user, system), began_with.get(name, (0, 0)), strict=True))
+        print(f"  thread {name}: user {user * per:.2f}, system {system * per:.2f} s/GB")
     print(f"checks alone   {alone * per:.2f} s/GB, so the rest is {(used + database - alone) * per:.2f} s/GB")
 
 
@@ -167,7 +166,7 @@ def main() -> None:
         with ThreadPoolExecutor(1) as executor:
             asyncio.run(open_backend(settings, StoreLocation("filesystem", "s"), executor).create())
         env = os.environ | {
-            "PBS_DATA_DIR": str(folder), "PBS_CHUNKSTORE_DATABASE_URL": url, "PBS_PROCESS_NAME": f"b{uuid.uuid4().hex[:6]}",
+            "PBS_DATA_DIR": str(folder), "PBS_CHUNKSTORE_DATABASE_URL": url,
             "MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "2147483648", "MALLOC_ARENA_MAX": "4",
         }  # fmt: skip
         code = _PROFILED.format(code=_RUN, path=arguments.profile) if arguments.profile else _RUN
