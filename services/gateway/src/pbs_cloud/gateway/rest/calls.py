@@ -11,6 +11,7 @@ from pbs_cloud.contracts.billing import BillingClient
 from pbs_cloud.contracts.chunkstore import CatalogueClient, ChunksClient
 from pbs_cloud.contracts.context import CallContext, Caller
 from pbs_cloud.contracts.errors import Internal
+from pbs_cloud.contracts.gc import GcClient
 from pbs_cloud.gateway.limits import RequestLimits
 from pbs_cloud.gateway.rest.reading import Readers
 from pbs_cloud.runtime.settings import Settings
@@ -24,6 +25,7 @@ class Clients:
     catalogue: CatalogueClient
     chunks: ChunksClient
     billing: BillingClient
+    gc: GcClient
     readers: Readers
 
 

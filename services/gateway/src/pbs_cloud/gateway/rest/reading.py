@@ -134,6 +134,7 @@ class Readers(Component):
         self._open: dict[str, OpenSnapshot] = {}
         self._renewal = BackgroundTask("lease renewal of downloads", self._renew)
         self._predecessor_expired = False
+        self._expiring = asyncio.Lock()
 
     async def start(self) -> None:
         await self._renewal.start()
@@ -145,6 +146,7 @@ class Readers(Component):
 
     async def open(self, ctx: CallContext, key: SnapshotKey) -> OpenSnapshot:
         """Pin a snapshot. Raises what ``CatalogueClient.open_reader`` raises."""
+        await self._expire_predecessor()
         session = await self.catalogue.open_reader(ctx, key, process_id=self._process_id, with_task=False)
         snapshot = OpenSnapshot(self, ctx, session)
         self._open[session.session_id] = snapshot
@@ -159,12 +161,17 @@ class Readers(Component):
         except PbsError as error:
             log.warning("cannot close the session of a download", session=snapshot.session_id, error=error.message)
 
+    async def _expire_predecessor(self) -> None:
+        """Once, before the first session: an earlier process of this name may have left some."""
+        async with self._expiring:
+            if not self._predecessor_expired:
+                await self.catalogue.expire_process(self._process_id)
+                self._predecessor_expired = True
+
     async def _renew(self) -> None:
         while True:
             try:
-                if not self._predecessor_expired and not self._open:
-                    await self.catalogue.expire_process(self._process_id)
-                    self._predecessor_expired = True
+                await self._expire_predecessor()
                 if self._open:
                     await self.catalogue.renew_leases(self._process_id, list(self._open))
             except Unavailable as error:

@@ -19,6 +19,7 @@ from pbs_cloud.contracts.auth import AuthClient
 from pbs_cloud.contracts.billing import BillingClient
 from pbs_cloud.contracts.chunkstore import CatalogueClient, ChunksClient
 from pbs_cloud.contracts.errors import PbsError
+from pbs_cloud.contracts.gc import GcClient
 from pbs_cloud.gateway.authentication import Authenticator
 from pbs_cloud.gateway.limits import RequestLimits
 from pbs_cloud.gateway.rest.app import create_app
@@ -146,7 +147,7 @@ async def main(settings: Settings) -> None:
     node = Node(settings, time.time(), lambda: certificate_fingerprint(settings))
     tree = ApiTree(
         all_endpoints(),
-        Clients(auth, catalogue, chunks, billing, readers),
+        Clients(auth, catalogue, chunks, billing, GcClient(channels["gc"].channel), readers),
         node,
         authenticator,
         RequestLimits(settings.rate_limit_enabled),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from pbs_cloud.contracts.context import CallContext
 from pbs_cloud.contracts.errors import PermissionDenied, Unauthenticated
@@ -26,6 +26,7 @@ from pbs_cloud.runtime.clock import SYSTEM_CLOCK, Clock
 from pbs_cloud.runtime.logging import get_logger
 
 log = get_logger(__name__)
+LOGIN_PATH: Final = "access/ticket"
 
 
 class ApiTree:
@@ -80,7 +81,7 @@ class ApiTree:
             context = None
             if endpoint is None or not endpoint.access.public:
                 context = await self._authenticate(exchange)
-            else:
+            elif endpoint.path != LOGIN_PATH:  # a login is counted when its outcome is known
                 await self._limits.admit_address(exchange.client_address)
         except Unauthenticated:
             return template, await self._refuse_credentials(exchange, started)
