@@ -1,6 +1,6 @@
 """What this process counts."""
 
-from pbs_cloud.runtime.telemetry import DURATION_BUCKETS, Counter, Gauge, Histogram
+from pbs_cloud.runtime.telemetry import DURATION_BUCKETS, Counter, Histogram
 
 STORED = Counter("pbs_chunks_stored", "Chunks that were written")
 DUPLICATES = Counter("pbs_chunks_duplicate", "Uploaded chunks that were there already")
@@ -15,4 +15,3 @@ SYNCS = Counter("pbs_chunks_group_syncs", "Group syncs of local directories", ["
 PUT_SECONDS = Histogram("pbs_chunks_put_seconds", "Time per upload", buckets=DURATION_BUCKETS)
 GET_SECONDS = Histogram("pbs_chunks_get_seconds", "Time per read", buckets=DURATION_BUCKETS)
 SYNC_SECONDS = Histogram("pbs_chunks_group_sync_seconds", "Time per group sync", buckets=DURATION_BUCKETS)
-IN_FLIGHT = Gauge("pbs_chunks_in_flight_bytes", "Bytes of uploads and reads in memory", multiprocess_mode="livesum")
