@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -33,6 +34,13 @@ from pbs_cloud.gateway.sessions.calls import Surroundings
 from pbs_cloud.gateway.sessions.registry import SessionRegistry
 from pbs_cloud.gateway.sessions.transfer import ChunkTransfer
 from pbs_cloud.runtime.addresses import Endpoint as Address
+
+
+@pytest.fixture(scope="session")
+def event_loop_policy() -> uvloop.EventLoopPolicy:
+    """The loop of the product."""
+    return uvloop.EventLoopPolicy()
+
 
 MIB = 1 << 20
 REGION = b"memory of a test"
@@ -64,6 +72,8 @@ class MemoryStore:
         return (t.Datastore("store1", {}, "filesystem"),), ""
 
     async def open_backup(self, ctx, group, backup_time, *, benchmark, process_id):
+        if not ctx.caller.superuser:
+            raise e.PermissionDenied(f"missing permissions 'Datastore.Backup' on '/datastore/{group.store}'")
         if group.store != "store1":
             raise e.NotFound(f"no such datastore '{group.store}'")
         name = f"{group.ns}/{group}"
@@ -244,9 +254,9 @@ async def start_front(folder: Path, *, shared: bool = True, tls: bool = True, po
 
 
 @pytest.fixture
-async def front(tmp_path: Path) -> AsyncIterator[Front]:
-    """A front of this test alone."""
-    running = await start_front(tmp_path)
+async def front(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Front]:
+    """A front of this test alone; parameter ``raw``: without shared memory."""
+    running = await start_front(tmp_path, shared=getattr(request, "param", "shared") == "shared")
     yield running
     await running.listener.stop()
     await running.service.registry.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, cast
 
 from pbs_cloud.gateway.front.head import MAX_HEAD, BadHead, parse_request_head
 from pbs_cloud.gateway.front.replies import reply
@@ -20,9 +20,8 @@ class RedirectConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._timer = asyncio.get_running_loop().call_later(SECONDS, transport.abort)
+        self._transport = cast(asyncio.Transport, transport)
+        self._timer = asyncio.get_running_loop().call_later(SECONDS, self._transport.abort)
 
     def data_received(self, data: bytes) -> None:
         self._received += data
