@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hmac
+
 import pytest
+from pydantic import SecretStr
 
 from .conftest import Api
 
@@ -87,7 +91,7 @@ async def test_stock_users_start_without_rights_and_own_ones_with_a_level(api: A
 
 
 async def test_own_tokens(api: Api) -> None:
-    alice = await api.new_user("alice@pbs", "DatastoreAdmin", "/datastore")
+    alice = await api.new_user("alice@pbs", "Admin")
     made = await api.client.post("/api2/json/access/tokens", json={"name": "mine"}, headers=alice)
     assert made.status_code == 201, made.text
     value = made.json()["data"]["value"]
@@ -119,3 +123,17 @@ async def test_roles_and_domains(api: Api) -> None:
     domains = (await api.client.get("/api2/json/access/domains")).json()
     assert {entry["realm"] for entry in domains["data"]} == {"pam", "pbs"}
     assert len(domains["digest"]) == 64
+
+
+async def test_webhook_receiver_checks_the_signature(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, body = "/api2/json/billing/webhook", b'{"id": "1"}'
+    refused = await api.client.post(path, content=body)
+    assert (refused.status_code, refused.json()) == (400, {"error": "no webhook secret is configured"})
+    settings = api.world.process.settings.model_copy(update={"webhook_receiver_secret": SecretStr("s")})
+    monkeypatch.setattr(api.tree, "_node", dataclasses.replace(api.tree._node, settings=settings))
+    seal = hmac.new(b"s", body, "sha256").hexdigest()
+    for signature in (seal, "sha256=" + seal):
+        answer = await api.client.post(path, content=body, headers={"X-Signature-256": signature})
+        assert answer.json() == {"data": {"verified": True}}
+    assert (await api.client.post(path, content=b"x", headers={"X-Signature-256": seal})).status_code == 401
+    assert (await api.client.post(path, content=body)).status_code == 401

@@ -181,9 +181,15 @@ def test_datacenter_manager_adds_the_server(product: ProductServer, root: Api) -
     assert extjs.delete(f"access/users/root@pam/token/{name}").json()["data"] is None
 
 
+def sum_of(report: Json, key: str) -> int:
+    return sum(snapshot[key] for snapshot in report["snapshots"])
+
+
 def test_usage_and_summary(product: ProductServer, root: Api) -> None:
     found = root.get("billing/usage")
     assert found is None or found["storage_bytes"] >= 0
+    report = root.get("compliance/report")
+    assert (report["snapshot_count"], report["total_bytes"]) == (len(report["snapshots"]), sum_of(report, "size"))
     assert root.client.get("status").json()["summary"]["tasks"]["running"] >= 0
     assert root.call("GET", "billing/usage?tenant=nosuch&x=1", 400).startswith('{"error": "parameter verification')
 
