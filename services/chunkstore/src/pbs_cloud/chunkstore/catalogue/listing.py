@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
-from pbs_cloud.chunkstore.catalogue.manifests import readable, shown_files
 from pbs_cloud.chunkstore.catalogue.names import parse_namespace, refusing_bad_names
 from pbs_cloud.chunkstore.catalogue.parts import Parts
 from pbs_cloud.chunkstore.catalogue.rows import ENOENT, find_namespace, usable_store
@@ -13,28 +14,32 @@ from pbs_cloud.contracts.chunkstore import types as t
 from pbs_cloud.contracts.context import CallContext
 from pbs_cloud.contracts.errors import NotFound
 from pbs_cloud.contracts.rights import Privilege, require_access
-from pbs_cloud.formats.digest import format_fingerprint
-from pbs_cloud.formats.manifest import BackupManifest
-from pbs_cloud.formats.names import BackupType, parse_backup_id
+from pbs_cloud.formats.digest import format_fingerprint, parse_fingerprint
+from pbs_cloud.formats.errors import FormatError
+from pbs_cloud.formats.manifest import CryptMode, VerifyResult
+from pbs_cloud.formats.names import MANIFEST_NAME, BackupType, parse_backup_id
+from pbs_cloud.formats.upid import Upid
 from pbs_cloud.runtime.database import Connection
 
+_VERIFY_STATES = tuple(state.value for state in VerifyResult)
 PAGE = 200
 PAGE_BYTES = 8 * 1024 * 1024
 """A page ends behind the manifest that passes this."""
 
 # $1 namespace id, $2 auth id of a limited caller or null
 _GROUPS = """
-SELECT g.backup_type, g.backup_id, g.owner, g.notes, c.count AS backup_count,
+SELECT g.backup_type, g.backup_id, g.owner, g.notes, c.count AS backup_count, c.removing,
   coalesce(l.backup_time, 0) AS last_backup,
   coalesce((SELECT array_agg(f.name ORDER BY f.name) FROM snapshot_file f
     WHERE f.snapshot_id = l.id AND (l.state = 'committed' OR f.name <> 'index.json.blob')), '{}') AS files
 FROM (SELECT * FROM backup_group g WHERE g.namespace_id = $1
     AND ($2::text IS NULL OR g.owner = $2 OR split_part(g.owner, '!', 1) = $2)
     AND ($3::text IS NULL OR (g.backup_type, g.backup_id) > ($3, $4))
-    AND (NOT EXISTS (SELECT 1 FROM snapshot s WHERE s.group_id = g.id)
-      OR EXISTS (SELECT 1 FROM snapshot s WHERE s.group_id = g.id AND s.state <> 'removing'))
   ORDER BY g.backup_type, g.backup_id LIMIT $5) AS g
-CROSS JOIN LATERAL (SELECT count(*) FROM snapshot s WHERE s.group_id = g.id AND s.state <> 'removing') AS c
+CROSS JOIN LATERAL (
+  SELECT count(*) FILTER (WHERE s.state <> 'removing') AS count,
+    count(*) FILTER (WHERE s.state = 'removing') AS removing
+  FROM snapshot s WHERE s.group_id = g.id) AS c
 LEFT JOIN LATERAL (SELECT s.id, s.backup_time, s.state FROM snapshot s
   WHERE s.group_id = g.id AND (s.state = 'committed' OR (c.count = 1 AND s.state = 'open'))
   ORDER BY s.backup_time DESC LIMIT 1) AS l ON true
@@ -47,7 +52,7 @@ WITH found AS (
   FROM backup_group g CROSS JOIN LATERAL (
     SELECT s.id, s.backup_time, coalesce(octet_length(s.manifest), 0) AS weight FROM snapshot s
     WHERE s.group_id = g.id AND s.state <> 'removing'
-      AND ($5::text IS NULL OR (g.backup_type, g.backup_id) > ($5, $6) OR s.backup_time > $7)
+      AND s.backup_time > CASE WHEN g.backup_type = $5 AND g.backup_id = $6 THEN $7::bigint ELSE -1 END
     ORDER BY s.backup_time LIMIT $8
   ) AS p
   WHERE g.namespace_id = $1 AND ($2::text IS NULL OR g.owner = $2 OR split_part(g.owner, '!', 1) = $2)
@@ -80,7 +85,8 @@ class Listings:
             async with self._parts.database.tenant(ctx.tenant_id) as connection:
                 rows = await connection.fetch(_GROUPS, namespace_id, owner, *last, PAGE)
             for row in rows:
-                yield _group(row)
+                if row["backup_count"] or not row["removing"]:
+                    yield _group(row)
             if len(rows) < PAGE:
                 return
             last = (rows[-1]["backup_type"], rows[-1]["backup_id"])
@@ -136,19 +142,63 @@ def _group(row: Any) -> t.Group:
 
 
 def _snapshot(row: Any) -> t.Snapshot:
-    manifest = readable(row["manifest"])
+    listed = _Listed.read(row["manifest"])
     return t.Snapshot(
         backup_type=row["backup_type"],
         backup_id=row["backup_id"],
         backup_time=row["backup_time"],
         owner=row["owner"],
         protected=row["protected"],
-        files=shown_files(manifest, row["manifest_size"], row["files"]),
-        comment=None if manifest is None else _first_line(manifest.notes),
-        verification=None if manifest is None else _verification(manifest),
-        fingerprint=None if manifest is None else _fingerprint(manifest),
-        size=None if manifest is None else row["size"],
+        files=_files(listed, row["manifest_size"], row["files"]),
+        comment=None if listed is None else _first_line(listed.notes),
+        verification=None if listed is None else listed.verification,
+        fingerprint=None if listed is None else listed.fingerprint,
+        size=None if listed is None else row["size"],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """What lists show of a manifest.
+
+    Read straight from the row's JSON, which `BackupManifest` wrote: its full checks again for each line of a list would
+    take ten times as long.
+    """
+
+    files: list[t.File]
+    signed: bool
+    notes: str
+    verification: t.Verification | None
+    fingerprint: str | None
+
+    @classmethod
+    def read(cls, text: str | None) -> _Listed | None:
+        """None if there is no readable manifest."""
+        if text is None:
+            return None
+        try:
+            manifest = json.loads(text)
+            files = [t.File(entry["filename"], entry["crypt-mode"], entry["size"]) for entry in manifest["files"]]
+            extra, signature = manifest["unprotected"], manifest["signature"]
+        except (ValueError, KeyError, TypeError):
+            return None
+        notes = extra.get("notes", "")
+        return cls(
+            files,
+            signature is not None,
+            notes if isinstance(notes, str) else "",
+            _verification(extra.get("verify_state")),
+            _fingerprint(extra.get("key-fingerprint")),
+        )
+
+
+def _files(listed: _Listed | None, manifest_size: int | None, stored: list[str]) -> tuple[t.File, ...]:
+    """As `manifests.shown_files`."""
+    if listed is None:
+        return tuple(t.File(name) for name in stored if name != MANIFEST_NAME)
+    own = t.File(MANIFEST_NAME, CryptMode.SIGN_ONLY if listed.signed else CryptMode.NONE, manifest_size)
+    known = {file.filename for file in listed.files} | {MANIFEST_NAME}
+    return (*listed.files, own, *(t.File(name) for name in stored if name not in known))
 
 
 def _first_line(text: str) -> str | None:
@@ -156,11 +206,18 @@ def _first_line(text: str) -> str | None:
     return text.partition("\n")[0].rstrip("\r") or None
 
 
-def _verification(manifest: BackupManifest) -> t.Verification | None:
-    state = manifest.verify_state
-    return None if state is None else t.Verification(str(state.upid), state.state.value)
+def _verification(value: Any) -> t.Verification | None:
+    """None if there is none, or an unreadable one (formats 4.3)."""
+    if not isinstance(value, dict) or value.get("state") not in _VERIFY_STATES:
+        return None
+    try:
+        return t.Verification(str(Upid.parse(value.get("upid", ""))), value["state"])
+    except FormatError:
+        return None
 
 
-def _fingerprint(manifest: BackupManifest) -> str | None:
-    fingerprint = manifest.key_fingerprint
-    return None if fingerprint is None else format_fingerprint(fingerprint)
+def _fingerprint(value: Any) -> str | None:
+    try:
+        return None if value is None else format_fingerprint(parse_fingerprint(value))
+    except FormatError:
+        return None
