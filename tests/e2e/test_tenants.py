@@ -1,6 +1,7 @@
 """Two tenants with equal names never meet; quotas end uploads; revoked rights end within two seconds."""
 
 import asyncio
+import secrets
 import time
 
 import pytest
@@ -54,7 +55,7 @@ async def test_equal_names_never_meet(server: ProductServer, own_tenant: Tenant)
 
 async def test_digest_of_another_tenant_is_worth_nothing(server: ProductServer, tenant: Tenant) -> None:
     """Neither append nor read nor deduplication reveals that a chunk exists elsewhere."""
-    codec, data = PlainCodec(), bytes(make_image(1))
+    codec, data = PlainCodec(), secrets.token_bytes(CHUNK)
     digest = codec.digest(data)
     async with new_tenant(server) as other:
         async with await Backup.open(other.endpoint, other.admin.credential, other.snapshot()) as backup:

@@ -140,7 +140,10 @@ async def _session(number: int, chunk: bytes, digests: list[str], streams: int) 
     early = bytes(reader._buffer)
     if early:
         protocol.data_received(early)
-    await protocol.request("POST", "/dynamic_index?archive-name=a.pxar.didx")
+    form = "application/x-www-form-urlencoded"
+    created = await protocol.request("POST", "/dynamic_index?archive-name=a.pxar.didx", kind=form)
+    if json.loads(created) != {"data": 1}:
+        raise RuntimeError(created.decode())
     size = len(chunk)
     uploads = [
         protocol.request("POST", f"/dynamic_chunk?digest={digest}&encoded-size={size}&size={size - 44}&wid=1", chunk)
