@@ -6,10 +6,14 @@ from dataclasses import dataclass
 
 import grpc
 
-from pbs_cloud.contracts.client import ServiceClient
-from pbs_cloud.contracts.codec import from_message
+from pbs_cloud.contracts.chunkstore.types import GroupRef, PrunedSnapshot
+from pbs_cloud.contracts.client import STREAM_DEADLINE_SECONDS, ServiceClient
+from pbs_cloud.contracts.codec import from_message, to_message
 from pbs_cloud.contracts.context import CallContext
+from pbs_cloud.formats.prune import KeepOptions
+from pbs_cloud.proto.chunkstore.v1 import chunkstore_pb2
 from pbs_cloud.proto.common.v1 import common_pb2
+from pbs_cloud.proto.gc.v1 import gc_pb2 as pb
 from pbs_cloud.proto.gc.v1 import gc_pb2_grpc
 
 
@@ -28,6 +32,29 @@ class GcClient(ServiceClient):
     def __init__(self, channel: grpc.aio.Channel) -> None:
         super().__init__(channel)
         self._stub = gc_pb2_grpc.GcStub(channel)
+
+    async def prune_group(
+        self, ctx: CallContext, group: GroupRef, keep: KeepOptions, *, dry_run: bool = False, use_task: bool = False
+    ) -> tuple[tuple[PrunedSnapshot, ...], str | None]:
+        """Verdicts, oldest first, and the task's UPID; with ``use_task`` only the UPID (rest-api C.7)."""
+        request = pb.PruneGroupRequest(
+            group=to_message(group, chunkstore_pb2.GroupRef),
+            keep=to_message(keep, chunkstore_pb2.KeepOptions),
+            dry_run=dry_run,
+            use_task=use_task,
+        )
+        answer = await self._unary(self._stub.PruneGroup, request, ctx, timeout=STREAM_DEADLINE_SECONDS)
+        verdicts = tuple(from_message(snapshot, PrunedSnapshot) for snapshot in answer.snapshots)
+        return verdicts, answer.upid if answer.HasField("upid") else None
+
+    async def prune_datastore(
+        self, ctx: CallContext, store: str, ns: str, max_depth: int | None, keep: KeepOptions, *, dry_run: bool = False
+    ) -> str:
+        """UPID of the task that prunes all groups of a namespace and below that the caller may prune."""
+        request = pb.PruneDatastoreRequest(
+            store=store, ns=ns, max_depth=max_depth, keep=to_message(keep, chunkstore_pb2.KeepOptions), dry_run=dry_run
+        )
+        return str((await self._unary(self._stub.PruneDatastore, request, ctx)).upid)
 
     async def get_status(self, ctx: CallContext) -> GcServiceStatus:
         return from_message(await self._unary(self._stub.GetStatus, common_pb2.Empty(), ctx), GcServiceStatus)

@@ -11,6 +11,7 @@ from pbs_cloud.contracts.chunkstore import types as t
 from pbs_cloud.contracts.client import STREAM_DEADLINE_SECONDS, ServiceClient
 from pbs_cloud.contracts.codec import from_message, to_message
 from pbs_cloud.contracts.context import CallContext
+from pbs_cloud.formats.prune import KeepOptions
 from pbs_cloud.proto.chunkstore.v1 import chunkstore_pb2 as pb
 from pbs_cloud.proto.chunkstore.v1 import chunkstore_pb2_grpc
 from pbs_cloud.proto.common.v1 import common_pb2
@@ -229,6 +230,14 @@ class SnapshotCalls(DatastoreCalls):
     async def set_protected(self, ctx: CallContext, snapshot: t.SnapshotKey, protected: bool) -> None:
         request = pb.SetProtectedRequest(snapshot=_snapshot(snapshot), protected=protected)
         await self._unary(self._stub.SetProtected, request, ctx)
+
+    async def prune_group(
+        self, ctx: CallContext, group: t.GroupRef, keep: KeepOptions, *, dry_run: bool
+    ) -> tuple[t.PrunedSnapshot, ...]:
+        """Decide by the rules of formats 10 and remove; oldest first. Raises NotFound for a missing group."""
+        request = pb.PruneGroupRequest(group=_group(group), keep=to_message(keep, pb.KeepOptions), dry_run=dry_run)
+        answer = await self._unary(self._stub.PruneGroup, request, ctx, timeout=STREAM_DEADLINE_SECONDS)
+        return tuple(from_message(snapshot, t.PrunedSnapshot) for snapshot in answer.snapshots)
 
     async def upload_log(self, ctx: CallContext, snapshot: t.SnapshotKey, pieces: AsyncIterable[bytes]) -> None:
         """Store ``client.log.blob`` (rest-api C.8)."""

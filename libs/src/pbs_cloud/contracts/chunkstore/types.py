@@ -169,6 +169,16 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class PrunedSnapshot:
+    """Verdict on one snapshot (formats 10); ``error`` tells why one that was to go is still there."""
+
+    backup_time: int
+    mark: str
+    keep: bool
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """A task as listings show it; ``endtime`` and ``status`` are None while it runs."""
 

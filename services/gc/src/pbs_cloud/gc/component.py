@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pbs_cloud.contracts.chunkstore.catalogue import CatalogueClient
 from pbs_cloud.gc.jobs import Job, JobRunner
+from pbs_cloud.gc.prune import Prune
 from pbs_cloud.gc.rpc import GcRpc
 from pbs_cloud.gc.service import SWEEP, GcService
+from pbs_cloud.gc.tasks import TaskRunner
 from pbs_cloud.proto.gc.v1 import gc_pb2_grpc
 from pbs_cloud.runtime.database import Database
 from pbs_cloud.runtime.grpc_channel import ChannelComponent
@@ -32,10 +34,12 @@ def components(settings: Settings) -> list[Component]:
     """The parts of one process in starting order."""
     database = Database(settings.database_url_for(SERVICE), schema=SERVICE, application_name=settings.process_name)
     channel = ChannelComponent(settings.services.catalogue, settings)
-    runners = [JobRunner(database, job) for job in jobs(CatalogueClient(channel.channel))]
+    catalogue = CatalogueClient(channel.channel)
+    runners = [JobRunner(database, job) for job in jobs(catalogue)]
+    tasks = TaskRunner(catalogue, f"gc-{settings.host_name}-{settings.worker_index}")
     server = GrpcServer(SERVICE, settings.services.gc, settings, ready=database.ready)
-    server.add_service(gc_pb2_grpc.add_GcServicer_to_server, GcRpc(GcService(database)))
-    return [database, channel, *runners, server]
+    server.add_service(gc_pb2_grpc.add_GcServicer_to_server, GcRpc(GcService(database), Prune(catalogue, tasks)))
+    return [database, channel, tasks, *runners, server]
 
 
 async def main(settings: Settings) -> None:

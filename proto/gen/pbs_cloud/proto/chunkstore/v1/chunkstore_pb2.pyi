@@ -560,6 +560,50 @@ class ListFilesResponse(_message.Message):
     files: _containers.RepeatedCompositeFieldContainer[File]
     def __init__(self, files: _Optional[_Iterable[_Union[File, _Mapping]]] = ...) -> None: ...
 
+class KeepOptions(_message.Message):
+    __slots__ = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    HOURLY_FIELD_NUMBER: _ClassVar[int]
+    DAILY_FIELD_NUMBER: _ClassVar[int]
+    WEEKLY_FIELD_NUMBER: _ClassVar[int]
+    MONTHLY_FIELD_NUMBER: _ClassVar[int]
+    YEARLY_FIELD_NUMBER: _ClassVar[int]
+    last: int
+    hourly: int
+    daily: int
+    weekly: int
+    monthly: int
+    yearly: int
+    def __init__(self, last: _Optional[int] = ..., hourly: _Optional[int] = ..., daily: _Optional[int] = ..., weekly: _Optional[int] = ..., monthly: _Optional[int] = ..., yearly: _Optional[int] = ...) -> None: ...
+
+class PruneGroupRequest(_message.Message):
+    __slots__ = ("group", "keep", "dry_run")
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    KEEP_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    group: GroupRef
+    keep: KeepOptions
+    dry_run: bool
+    def __init__(self, group: _Optional[_Union[GroupRef, _Mapping]] = ..., keep: _Optional[_Union[KeepOptions, _Mapping]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class PrunedSnapshot(_message.Message):
+    __slots__ = ("backup_time", "mark", "keep", "error")
+    BACKUP_TIME_FIELD_NUMBER: _ClassVar[int]
+    MARK_FIELD_NUMBER: _ClassVar[int]
+    KEEP_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    backup_time: int
+    mark: str
+    keep: bool
+    error: str
+    def __init__(self, backup_time: _Optional[int] = ..., mark: _Optional[str] = ..., keep: _Optional[bool] = ..., error: _Optional[str] = ...) -> None: ...
+
+class PruneGroupResponse(_message.Message):
+    __slots__ = ("snapshots",)
+    SNAPSHOTS_FIELD_NUMBER: _ClassVar[int]
+    snapshots: _containers.RepeatedCompositeFieldContainer[PrunedSnapshot]
+    def __init__(self, snapshots: _Optional[_Iterable[_Union[PrunedSnapshot, _Mapping]]] = ...) -> None: ...
+
 class CreateTaskRequest(_message.Message):
     __slots__ = ("worker_type", "worker_id", "process_id", "auth_id")
     WORKER_TYPE_FIELD_NUMBER: _ClassVar[int]

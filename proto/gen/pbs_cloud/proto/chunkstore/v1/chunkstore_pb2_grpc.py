@@ -461,6 +461,11 @@ class CatalogueStub:
                 request_serializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.Raw.SerializeToString,
                 response_deserializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.FromString,
                 _registered_method=True)
+        self.PruneGroup = channel.unary_unary(
+                '/pbs_cloud.proto.chunkstore.v1.Catalogue/PruneGroup',
+                request_serializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.PruneGroupRequest.SerializeToString,
+                response_deserializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.PruneGroupResponse.FromString,
+                _registered_method=True)
         self.CreateTask = channel.unary_unary(
                 '/pbs_cloud.proto.chunkstore.v1.Catalogue/CreateTask',
                 request_serializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.CreateTaskRequest.SerializeToString,
@@ -711,6 +716,13 @@ class CatalogueServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PruneGroup(self, request, context):
+        """Retention of one group (formats 10): decides and, unless `dry_run`, removes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateTask(self, request, context):
         """--- tasks (rest-api A.11, C.14)
         """
@@ -921,6 +933,11 @@ def add_CatalogueServicer_to_server(servicer, server):
                     servicer.UploadLog,
                     request_deserializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.Raw.FromString,
                     response_serializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.SerializeToString,
+            ),
+            'PruneGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.PruneGroup,
+                    request_deserializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.PruneGroupRequest.FromString,
+                    response_serializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.PruneGroupResponse.SerializeToString,
             ),
             'CreateTask': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateTask,
@@ -1850,6 +1867,33 @@ class Catalogue:
             '/pbs_cloud.proto.chunkstore.v1.Catalogue/UploadLog',
             pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.Raw.SerializeToString,
             pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PruneGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pbs_cloud.proto.chunkstore.v1.Catalogue/PruneGroup',
+            pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.PruneGroupRequest.SerializeToString,
+            pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.PruneGroupResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -166,6 +166,8 @@ class CatalogueStub:
     SetProtected: _grpc.UnaryUnaryMultiCallable[_chunkstore_pb2.SetProtectedRequest, _common_pb2.Empty]
     UploadLog: _grpc.StreamUnaryMultiCallable[_chunkstore_pb2.Raw, _common_pb2.Empty]
     """RAW request stream: the log blob. Parameters: SnapshotRequest."""
+    PruneGroup: _grpc.UnaryUnaryMultiCallable[_chunkstore_pb2.PruneGroupRequest, _chunkstore_pb2.PruneGroupResponse]
+    """Retention of one group (formats 10): decides and, unless `dry_run`, removes."""
     CreateTask: _grpc.UnaryUnaryMultiCallable[_chunkstore_pb2.CreateTaskRequest, _chunkstore_pb2.UpidResponse]
     """--- tasks (rest-api A.11, C.14)"""
     AppendTaskLog: _grpc.UnaryUnaryMultiCallable[_chunkstore_pb2.AppendTaskLogRequest, _common_pb2.Empty]
@@ -224,6 +226,8 @@ class CatalogueAsyncStub(CatalogueStub):
     SetProtected: _aio.UnaryUnaryMultiCallable[_chunkstore_pb2.SetProtectedRequest, _common_pb2.Empty]  # type: ignore[assignment]
     UploadLog: _aio.StreamUnaryMultiCallable[_chunkstore_pb2.Raw, _common_pb2.Empty]  # type: ignore[assignment]
     """RAW request stream: the log blob. Parameters: SnapshotRequest."""
+    PruneGroup: _aio.UnaryUnaryMultiCallable[_chunkstore_pb2.PruneGroupRequest, _chunkstore_pb2.PruneGroupResponse]  # type: ignore[assignment]
+    """Retention of one group (formats 10): decides and, unless `dry_run`, removes."""
     CreateTask: _aio.UnaryUnaryMultiCallable[_chunkstore_pb2.CreateTaskRequest, _chunkstore_pb2.UpidResponse]  # type: ignore[assignment]
     """--- tasks (rest-api A.11, C.14)"""
     AppendTaskLog: _aio.UnaryUnaryMultiCallable[_chunkstore_pb2.AppendTaskLogRequest, _common_pb2.Empty]  # type: ignore[assignment]
@@ -477,6 +481,14 @@ class CatalogueServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_common_pb2.Empty, _abc.Awaitable[_common_pb2.Empty]]:
         """RAW request stream: the log blob. Parameters: SnapshotRequest."""
+
+    @_abc_1.abstractmethod
+    def PruneGroup(
+        self,
+        request: _chunkstore_pb2.PruneGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_chunkstore_pb2.PruneGroupResponse, _abc.Awaitable[_chunkstore_pb2.PruneGroupResponse]]:
+        """Retention of one group (formats 10): decides and, unless `dry_run`, removes."""
 
     @_abc_1.abstractmethod
     def CreateTask(

@@ -22,18 +22,25 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from pbs_cloud.proto.chunkstore.v1 import chunkstore_pb2 as pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2
 from pbs_cloud.proto.common.v1 import common_pb2 as pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epbs_cloud/proto/gc/v1/gc.proto\x12\x15pbs_cloud.proto.gc.v1\x1a&pbs_cloud/proto/common/v1/common.proto\"c\n\x0fGcServiceStatus\x12\x17\n\nlast_sweep\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06sweeps\x18\x02 \x01(\x03\x12\x18\n\x10\x65xpired_sessions\x18\x03 \x01(\x03\x42\r\n\x0b_last_sweep2[\n\x02Gc\x12U\n\tGetStatus\x12 .pbs_cloud.proto.common.v1.Empty\x1a&.pbs_cloud.proto.gc.v1.GcServiceStatusb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epbs_cloud/proto/gc/v1/gc.proto\x12\x15pbs_cloud.proto.gc.v1\x1a.pbs_cloud/proto/chunkstore/v1/chunkstore.proto\x1a&pbs_cloud/proto/common/v1/common.proto\"c\n\x0fGcServiceStatus\x12\x17\n\nlast_sweep\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06sweeps\x18\x02 \x01(\x03\x12\x18\n\x10\x65xpired_sessions\x18\x03 \x01(\x03\x42\r\n\x0b_last_sweep\"\xa8\x01\n\x11PruneGroupRequest\x12\x36\n\x05group\x18\x01 \x01(\x0b\x32\'.pbs_cloud.proto.chunkstore.v1.GroupRef\x12\x38\n\x04keep\x18\x02 \x01(\x0b\x32*.pbs_cloud.proto.chunkstore.v1.KeepOptions\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\x10\n\x08use_task\x18\x04 \x01(\x08\"r\n\x12PruneGroupResponse\x12@\n\tsnapshots\x18\x01 \x03(\x0b\x32-.pbs_cloud.proto.chunkstore.v1.PrunedSnapshot\x12\x11\n\x04upid\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_upid\"\xa3\x01\n\x15PruneDatastoreRequest\x12\r\n\x05store\x18\x01 \x01(\t\x12\n\n\x02ns\x18\x02 \x01(\t\x12\x16\n\tmax_depth\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x38\n\x04keep\x18\x04 \x01(\x0b\x32*.pbs_cloud.proto.chunkstore.v1.KeepOptions\x12\x0f\n\x07\x64ry_run\x18\x05 \x01(\x08\x42\x0c\n\n_max_depth2\xab\x02\n\x02Gc\x12U\n\tGetStatus\x12 .pbs_cloud.proto.common.v1.Empty\x1a&.pbs_cloud.proto.gc.v1.GcServiceStatus\x12\x61\n\nPruneGroup\x12(.pbs_cloud.proto.gc.v1.PruneGroupRequest\x1a).pbs_cloud.proto.gc.v1.PruneGroupResponse\x12k\n\x0ePruneDatastore\x12,.pbs_cloud.proto.gc.v1.PruneDatastoreRequest\x1a+.pbs_cloud.proto.chunkstore.v1.UpidResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pbs_cloud.proto.gc.v1.gc_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GCSERVICESTATUS']._serialized_start=97
-  _globals['_GCSERVICESTATUS']._serialized_end=196
-  _globals['_GC']._serialized_start=198
-  _globals['_GC']._serialized_end=289
+  _globals['_GCSERVICESTATUS']._serialized_start=145
+  _globals['_GCSERVICESTATUS']._serialized_end=244
+  _globals['_PRUNEGROUPREQUEST']._serialized_start=247
+  _globals['_PRUNEGROUPREQUEST']._serialized_end=415
+  _globals['_PRUNEGROUPRESPONSE']._serialized_start=417
+  _globals['_PRUNEGROUPRESPONSE']._serialized_end=531
+  _globals['_PRUNEDATASTOREREQUEST']._serialized_start=534
+  _globals['_PRUNEDATASTOREREQUEST']._serialized_end=697
+  _globals['_GC']._serialized_start=700
+  _globals['_GC']._serialized_end=999
 # @@protoc_insertion_point(module_scope)

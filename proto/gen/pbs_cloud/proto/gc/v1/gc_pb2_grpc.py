@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from pbs_cloud.proto.chunkstore.v1 import chunkstore_pb2 as pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2
 from pbs_cloud.proto.common.v1 import common_pb2 as pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2
 from pbs_cloud.proto.gc.v1 import gc_pb2 as pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2
 
@@ -41,6 +42,16 @@ class GcStub:
                 request_serializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.SerializeToString,
                 response_deserializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.GcServiceStatus.FromString,
                 _registered_method=True)
+        self.PruneGroup = channel.unary_unary(
+                '/pbs_cloud.proto.gc.v1.Gc/PruneGroup',
+                request_serializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.PruneGroupRequest.SerializeToString,
+                response_deserializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.PruneGroupResponse.FromString,
+                _registered_method=True)
+        self.PruneDatastore = channel.unary_unary(
+                '/pbs_cloud.proto.gc.v1.Gc/PruneDatastore',
+                request_serializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.PruneDatastoreRequest.SerializeToString,
+                response_deserializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.UpidResponse.FromString,
+                _registered_method=True)
 
 
 class GcServicer:
@@ -53,6 +64,20 @@ class GcServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PruneGroup(self, request, context):
+        """One group (rest-api C.7 `prune`): with its result, or in a task.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PruneDatastore(self, request, context):
+        """All groups of a namespace and below, in a task (rest-api C.7 `prune-datastore`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GcServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +85,16 @@ def add_GcServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.FromString,
                     response_serializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.GcServiceStatus.SerializeToString,
+            ),
+            'PruneGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.PruneGroup,
+                    request_deserializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.PruneGroupRequest.FromString,
+                    response_serializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.PruneGroupResponse.SerializeToString,
+            ),
+            'PruneDatastore': grpc.unary_unary_rpc_method_handler(
+                    servicer.PruneDatastore,
+                    request_deserializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.PruneDatastoreRequest.FromString,
+                    response_serializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.UpidResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +125,60 @@ class Gc:
             '/pbs_cloud.proto.gc.v1.Gc/GetStatus',
             pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.SerializeToString,
             pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.GcServiceStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PruneGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pbs_cloud.proto.gc.v1.Gc/PruneGroup',
+            pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.PruneGroupRequest.SerializeToString,
+            pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.PruneGroupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PruneDatastore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pbs_cloud.proto.gc.v1.Gc/PruneDatastore',
+            pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.PruneDatastoreRequest.SerializeToString,
+            pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.UpidResponse.FromString,
             options,
             channel_credentials,
             insecure,

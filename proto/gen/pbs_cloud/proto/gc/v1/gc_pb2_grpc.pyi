@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from pbs_cloud.proto.chunkstore.v1 import chunkstore_pb2 as _chunkstore_pb2
 from pbs_cloud.proto.common.v1 import common_pb2 as _common_pb2
 from pbs_cloud.proto.gc.v1 import gc_pb2 as _gc_pb2
 import abc as _abc_1
@@ -35,6 +36,10 @@ class GcStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> GcAsyncStub: ...
     GetStatus: _grpc.UnaryUnaryMultiCallable[_common_pb2.Empty, _gc_pb2.GcServiceStatus]
+    PruneGroup: _grpc.UnaryUnaryMultiCallable[_gc_pb2.PruneGroupRequest, _gc_pb2.PruneGroupResponse]
+    """One group (rest-api C.7 `prune`): with its result, or in a task."""
+    PruneDatastore: _grpc.UnaryUnaryMultiCallable[_gc_pb2.PruneDatastoreRequest, _chunkstore_pb2.UpidResponse]
+    """All groups of a namespace and below, in a task (rest-api C.7 `prune-datastore`)."""
 
 @_typing.type_check_only
 class GcAsyncStub(GcStub):
@@ -42,6 +47,10 @@ class GcAsyncStub(GcStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatus: _aio.UnaryUnaryMultiCallable[_common_pb2.Empty, _gc_pb2.GcServiceStatus]  # type: ignore[assignment]
+    PruneGroup: _aio.UnaryUnaryMultiCallable[_gc_pb2.PruneGroupRequest, _gc_pb2.PruneGroupResponse]  # type: ignore[assignment]
+    """One group (rest-api C.7 `prune`): with its result, or in a task."""
+    PruneDatastore: _aio.UnaryUnaryMultiCallable[_gc_pb2.PruneDatastoreRequest, _chunkstore_pb2.UpidResponse]  # type: ignore[assignment]
+    """All groups of a namespace and below, in a task (rest-api C.7 `prune-datastore`)."""
 
 class GcServicer(metaclass=_abc_1.ABCMeta):
     """Maintenance that runs by itself: dead leases now, collection, prune and verify jobs on top of it."""
@@ -52,5 +61,21 @@ class GcServicer(metaclass=_abc_1.ABCMeta):
         request: _common_pb2.Empty,
         context: _ServicerContext,
     ) -> _typing.Union[_gc_pb2.GcServiceStatus, _abc.Awaitable[_gc_pb2.GcServiceStatus]]: ...
+
+    @_abc_1.abstractmethod
+    def PruneGroup(
+        self,
+        request: _gc_pb2.PruneGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gc_pb2.PruneGroupResponse, _abc.Awaitable[_gc_pb2.PruneGroupResponse]]:
+        """One group (rest-api C.7 `prune`): with its result, or in a task."""
+
+    @_abc_1.abstractmethod
+    def PruneDatastore(
+        self,
+        request: _gc_pb2.PruneDatastoreRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_chunkstore_pb2.UpidResponse, _abc.Awaitable[_chunkstore_pb2.UpidResponse]]:
+        """All groups of a namespace and below, in a task (rest-api C.7 `prune-datastore`)."""
 
 def add_GcServicer_to_server(servicer: GcServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -51,7 +51,6 @@ class Call:
     client_address: str
     body: Callable[[], AsyncIterator[bytes]]
     context: CallContext | None = None
-    matched: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ctx(self) -> CallContext:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pbs_cloud.gateway.errors import EXTRA_STATUS, STOCK_STATUS, StatusMap
 from pbs_cloud.gateway.rest.access import Access
-from pbs_cloud.gateway.rest.calls import Answer, Call
+from pbs_cloud.gateway.rest.calls import Call
 from pbs_cloud.gateway.schema import Param, Schema, common, required
 
 Handler = Callable[[Call], Awaitable[Any]]
@@ -30,8 +30,8 @@ PATH_PARAMS: Mapping[str, Param] = {
 class Endpoint:
     """One call of the API. ``path`` is below ``/api2/{format}/``. ``raw``: parameters come from query and path only.
 
-    ``extra``: one of the project's own calls, whose errors are JSON. ``one_of``: the body decides between two schemas;
-    the key that is present selects the other one.
+    ``extra``: one of the project's own calls, whose errors are JSON. ``statuses``: what errors become, where it is not
+    the usual. ``alternative``: a parameter name, and the endpoint that takes over when it is given.
     """
 
     method: Method
@@ -100,6 +100,3 @@ class Area:
 
     def delete(self, path: str, params: Mapping[str, Param] | None = None, **more: Any) -> Callable[[Handler], Handler]:
         return self.add("DELETE", path, params, **more)
-
-
-__all__ = ["Answer", "Area", "Call", "Endpoint", "Handler", "Method"]

@@ -156,7 +156,6 @@ class ApiTree:
             client_address=exchange.client_address,
             body=exchange.body_pieces,
             context=context,
-            matched=match.matched,
         )
         try:
             return await success_reply(as_answer(await endpoint.handler(call)), target.format)
