@@ -2,6 +2,7 @@
 
 import random
 import struct
+import time
 from collections import deque
 
 import pytest
@@ -131,3 +132,21 @@ def test_idle_connections_keep_little(peer_factory):
     for peer in peers:
         peer.server.close()
     assert pool.used == 0
+
+
+def test_stalled_bodies_are_expelled_only_while_others_wait(peer_factory):
+    """A client that goes away in the middle of its bodies keeps its memory until somebody else needs it."""
+    pool = CreditPool(MIB, 0)
+    lazy = peer_factory(auto=False, pool=pool)
+    first = Client(lazy, {1: 700_000}, 0)
+    lazy.server.receive(f.frame_header(600_000, FrameType.DATA, 0, 1) + bytes(600_000))
+    assert pool.expel_stalled(time.monotonic() + 100, 60) == 0
+    eager = peer_factory(auto=False, pool=pool)
+    second = Client(eager, {1: 900_000}, 0)
+    while second.step():
+        pass
+    assert second.turn, "no memory is left"
+    assert pool.expel_stalled(time.monotonic() + 30, 60) == 0
+    assert pool.expel_stalled(time.monotonic() + 100, 60) >= 1
+    first.control()
+    assert lazy.code() == 11

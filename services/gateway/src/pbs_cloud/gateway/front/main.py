@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import resource
 import ssl
+import time
 from pathlib import Path
 from typing import Final
 
@@ -27,9 +30,12 @@ from pbs_cloud.gateway.sessions.transfer import ChunkTransfer
 from pbs_cloud.runtime.bus import Bus
 from pbs_cloud.runtime.errors import ConfigError
 from pbs_cloud.runtime.grpc_channel import ChannelComponent
-from pbs_cloud.runtime.lifecycle import Component, run_components
+from pbs_cloud.runtime.lifecycle import BackgroundTask, Component, run_components
+from pbs_cloud.runtime.logging import get_logger
 from pbs_cloud.runtime.settings import Settings
 from pbs_cloud.runtime.shared_region import SharedRegion, shared_regions_supported
+
+log = get_logger(__name__)
 
 MIB: Final = 1024 * 1024
 ARENA_BYTES: Final = 96 * MIB
@@ -37,8 +43,13 @@ RECEIVE_BUDGET: Final = 96 * MIB
 RECEIVE_RESERVE: Final = 48 * MIB
 
 
+STALL_SECONDS: Final = 60.0
+"""How long unfinished bodies may rest while other connections wait for the memory they hold."""
+
+
 async def main(settings: Settings) -> None:
     """Serve the public port until SIGTERM; running sessions may then finish for ``settings.shutdown_seconds``."""
+    _raise_descriptor_limit()
     auth = ChannelComponent(settings.services.auth, settings)
     chunks = ChannelComponent(settings.services.chunks, settings)
     catalogue = ChannelComponent(settings.services.catalogue, settings)
@@ -57,7 +68,22 @@ async def main(settings: Settings) -> None:
     pool = CreditPool(RECEIVE_BUDGET, RECEIVE_RESERVE)
     service = Service(Proxy(backend), upgrades, registry, pool)
     listener = Listener(settings.listen, _tls(settings), service)
-    await run_components(settings, [bus, auth, chunks, catalogue, revocation, *memory, registry, listener])
+    watch = BackgroundTask("stalled bodies", lambda: _watch(pool))
+    await run_components(settings, [bus, auth, chunks, catalogue, revocation, *memory, registry, watch, listener])
+
+
+def _raise_descriptor_limit() -> None:
+    """As many connections as the machine allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def _watch(pool: CreditPool) -> None:
+    while True:
+        await asyncio.sleep(STALL_SECONDS / 4)
+        expelled = pool.expel_stalled(time.monotonic(), STALL_SECONDS)
+        if expelled:
+            log.warning("connections with stalled bodies ended", connections=expelled)
 
 
 def _arena(settings: Settings) -> tuple[Arena, list[Component]]:

@@ -95,7 +95,7 @@ class Connection:
         self._reader = FrameReader(MAX_FRAME_SIZE, self)
         self._data_stream: Stream | None = None
         self._queue(f.settings_frame(SETTINGS))
-        self._inflow = Inflow(pool, self._queue, slack)
+        self._inflow = Inflow(pool, self._queue, slack, self._expel)
         self._outflow = Outflow(self._sent)
 
     # ------------------------------------------------------------------------------------------ bytes in, bytes out
@@ -482,6 +482,12 @@ class Connection:
         if code is not None:
             self._queue(f.rst_stream(stream.id, code))
         self.handler.reset(stream)
+
+    def _expel(self) -> None:
+        """Others wait for memory that this connection's unfinished bodies occupy."""
+        self.fail(ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "unfinished bodies hold memory and nothing comes"))
+        if self._wake is not None:
+            self._wake()
 
     def _misbehave(self, weight: int) -> None:
         self._misbehaviour += weight

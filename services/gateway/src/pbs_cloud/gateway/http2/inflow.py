@@ -13,6 +13,7 @@ not free again. Two modes of a connection:
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -84,6 +85,15 @@ class CreditPool:
             inflow.waiting = True
             self._waiting.append(inflow)
 
+    def expel_stalled(self, now: float, seconds: float) -> int:
+        """End connections that keep others waiting: they hold parts of bodies and send nothing; answers how many."""
+        if not self._waiting:
+            return 0
+        stalled = [found for found in self.active if found.unfinished and now - found.last_received >= seconds]
+        for inflow in stalled:
+            inflow.expel()
+        return len(stalled)
+
     def forget(self, inflow: Inflow) -> None:
         """A connection ended."""
         self.active.discard(inflow)
@@ -108,12 +118,20 @@ class Incoming:
 
 
 class Inflow:
-    """Receive windows of one connection. ``send`` queues a control frame."""
+    """Receive windows of one connection. ``send`` queues a control frame, ``expel`` ends the connection."""
 
-    def __init__(self, pool: CreditPool, send: Callable[[bytes], None], slack: int = 0) -> None:
+    def __init__(
+        self,
+        pool: CreditPool,
+        send: Callable[[bytes], None],
+        slack: int = 0,
+        expel: Callable[[], None] = lambda: None,
+    ) -> None:
         self._pool = pool
         self._send = send
         self._slack = slack
+        self.expel = expel
+        self.last_received = 0.0
         self.window = DEFAULT_WINDOW
         self.held = 0
         self.restricted = False
@@ -153,6 +171,7 @@ class Inflow:
         """``count`` flow-controlled bytes of a DATA frame (``payload`` of the body, the rest padding) are held now."""
         self.window -= count
         self.held += count
+        self.last_received = time.monotonic()
         self._unfinished += payload
         body.received += payload
         used = min(body.remaining, payload)

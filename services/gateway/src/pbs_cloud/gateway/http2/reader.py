@@ -16,7 +16,9 @@ from pbs_cloud.gateway.http2.frames import (
 )
 from pbs_cloud.gateway.http2.sinks import DiscardSink, Sink
 
-BUFFER_SIZE: Final = 128 * 1024
+BUFFER_SIZE: Final = 32 * 1024
+"""What every connection has; a larger frame that is no DATA makes it grow."""
+LARGE_BUFFER_SIZE: Final = 80 * 1024
 MAX_CONTROL_FRAME: Final = 64 * 1024
 """Payload of a frame that is no DATA; header blocks end earlier, the others are tiny."""
 _KNOWN: Final = frozenset(FrameType) - {FrameType.DATA}
@@ -73,6 +75,10 @@ class FrameReader:
         rest = self._have - used
         if used and rest:
             self._buffer[:rest] = bytes(self._buffer[used : self._have])
+        elif rest == len(self._buffer):
+            larger = memoryview(bytearray(LARGE_BUFFER_SIZE))
+            larger[:rest] = self._buffer
+            self._buffer = larger
         self._have = rest
 
     def _parse(self) -> int:
