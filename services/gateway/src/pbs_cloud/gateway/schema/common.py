@@ -60,7 +60,6 @@ TIMEFRAMES: Final = ("hour", "day", "week", "month", "year", "decade")
 BOOLEAN: Final = Boolean()
 SAFE_NAME: Final = String(pattern=_SAFE)
 STORE: Final = String(pattern=_SAFE, minimum=3, maximum=32)
-JOB_ID: Final = String(pattern=_SAFE, minimum=3, maximum=32)
 BACKUP_TYPE: Final = String(after=_decode_backup_type)
 """Checked when it is decoded, as everywhere but at the upgrades."""
 BACKUP_TYPE_ENUM: Final = Enum(BACKUP_TYPES)
