@@ -7,9 +7,10 @@ import hpack
 import pytest
 
 from pbs_cloud.gateway.http2 import frames as f
-from pbs_cloud.gateway.http2.connection import Connection, Handler, Stream
+from pbs_cloud.gateway.http2.connection import Connection
 from pbs_cloud.gateway.http2.inflow import CreditPool
 from pbs_cloud.gateway.http2.sinks import SlotSink
+from pbs_cloud.gateway.http2.streams import Handler, Stream
 
 MIB = 1 << 20
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Final
 
 from pbs_cloud.gateway.errors import JSON_CONTENT_TYPE
-from pbs_cloud.gateway.http2.connection import Connection, Fields, Stream
+from pbs_cloud.gateway.http2.connection import Connection
 from pbs_cloud.gateway.http2.headers import http_date
+from pbs_cloud.gateway.http2.streams import Fields, Stream
 from pbs_cloud.gateway.protocol import answers as a
 from pbs_cloud.gateway.protocol import effects as do
 from pbs_cloud.gateway.sessions.calls import SessionCalls

@@ -11,8 +11,9 @@ from pbs_cloud.contracts.context import CallContext
 from pbs_cloud.contracts.errors import PbsError, SessionLost
 from pbs_cloud.formats.errors import FormatError
 from pbs_cloud.gateway.errors import HttpError, reason_phrase
-from pbs_cloud.gateway.http2.connection import Connection, Handler, Stream
+from pbs_cloud.gateway.http2.connection import Connection
 from pbs_cloud.gateway.http2.sinks import DiscardSink, Memory, MemorySink, SlotSink
+from pbs_cloud.gateway.http2.streams import Handler, Stream
 from pbs_cloud.gateway.protocol import answers as a
 from pbs_cloud.gateway.protocol import effects as do
 from pbs_cloud.gateway.protocol.backup import BackupSessionMachine
