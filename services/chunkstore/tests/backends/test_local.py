@@ -1,18 +1,21 @@
 """The directory as a real PBS wants to find it (formats 7.4, row by row), its locks, and a full disk."""
 
+import errno
 import os
 import pwd
 import resource
+import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from pbs_cloud.chunkstore.backends import local_layout
+from pbs_cloud.chunkstore.backends import direct_io, local_layout
 from pbs_cloud.chunkstore.backends.local import LocalBackend
 from pbs_cloud.contracts.errors import AlreadyExists, Conflict, DataCorrupt, Locked, NoSpace, NotFound, Unavailable
 
@@ -265,3 +268,32 @@ async def test_a_directory_that_is_gone_is_an_error_not_an_empty_store(
         [entry async for entry in made.list_files()]
     with pytest.raises(NotFound):
         await made.check()
+
+
+@pytest.fixture
+def disk_folder() -> Iterator[Path]:
+    """A folder on a file system with a disk below it, where direct writes work."""
+    folder = Path(tempfile.mkdtemp(prefix="pbs-direct-", dir="/var/tmp"))
+    (folder / ".chunks" / "0001").mkdir(parents=True)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("size", [direct_io.SMALLEST - 1, direct_io.SMALLEST, 4096 * 100, 4096 * 100 + 1, 16_777_260])
+@pytest.mark.parametrize("refused", [False, True])
+async def test_direct_writes_have_every_byte(
+    disk_folder: Path, executor: ThreadPoolExecutor, size: int, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if refused:
+
+        def refuse(_descriptor: int, _data: object) -> int:
+            raise OSError(errno.EINVAL, "not aligned")
+
+        monkeypatch.setattr(direct_io.os, "write", refuse)
+    made = LocalBackend(disk_folder, executor, mark=MARK)
+    content = os.urandom(size)
+    assert await made.write_chunk(DIGEST, [content[:12], memoryview(content)[12:]], only_new=True)
+    await made.sync()
+    assert await made.read_chunk(DIGEST) == content
+    assert await made.chunk_size(DIGEST) == size
+    await made.close()

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -53,17 +53,26 @@ class Process:
 
 
 @pytest.fixture
-async def run_dir() -> AsyncIterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="pbs-run-"))
-    yield path
-    shutil.rmtree(path)
+async def start(world: World, database_url: str) -> AsyncIterator[Callable[..., Process]]:
+    """Starts processes in a run folder of their own; whatever the test did, none of them stays."""
+    run, started = Path(tempfile.mkdtemp(prefix="pbs-run-")), []
+
+    def start_one(name: str = "chunks") -> Process:
+        started.append(Process(world, database_url, run, name))
+        return started[-1]
+
+    yield start_one
+    for process in started:
+        if process.running.poll() is None:
+            await process.end(signal.SIGKILL)
+    shutil.rmtree(run)
 
 
-async def test_killed_with_uploads_on_their_way(world: World, database_url: str, run_dir: Path) -> None:
+async def test_killed_with_uploads_on_their_way(world: World, start: Callable[..., Process]) -> None:
     """What was answered survives kill -9; what was not can be sent again; nothing is live without its file."""
     session = await world.session()
     chunks = [plain_chunk(300_000) for _ in range(40)]
-    first = Process(world, database_url, run_dir)
+    first = start()
     await first.client.put_chunk(world.ctx, session, chunks[0].digest, chunks[0].size, chunks[0].data)
     uploads = [
         asyncio.create_task(first.client.put_chunk(world.ctx, session, chunk.digest, chunk.size, chunk.data))
@@ -75,7 +84,7 @@ async def test_killed_with_uploads_on_their_way(world: World, database_url: str,
     assert any(isinstance(answer, Unavailable) for answer in answers)
     failed = [chunk for chunk, answer in zip(chunks[1:], answers, strict=True) if isinstance(answer, Unavailable)]
 
-    second = Process(world, database_url, run_dir)
+    second = start()
     for chunk in failed:
         await second.client.put_chunk(world.ctx, session, chunk.digest, chunk.size, chunk.data)
     await second.client.flush(world.ctx, session)
@@ -91,10 +100,10 @@ async def test_killed_with_uploads_on_their_way(world: World, database_url: str,
 
 
 async def test_a_second_process_on_the_directory_is_refused_at_its_start(
-    world: World, database_url: str, run_dir: Path
+    world: World, start: Callable[..., Process]
 ) -> None:
     await world.store()
-    second = Process(world, database_url, run_dir, "second")
+    second = start("second")
     _out, errors = await asyncio.to_thread(second.running.communicate, timeout=60)
     await second.channel.close()
     assert second.running.returncode != 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import secrets
 import string
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pbs_cloud.chunkstore.backends import direct_io
 from pbs_cloud.chunkstore.backends.port import Buffer
 from pbs_cloud.contracts.errors import (
     AlreadyExists,
@@ -59,7 +61,8 @@ def as_pbs_error(error: OSError, what: str) -> PbsError:
 
 def write_new(root: int, path: str, parts: Sequence[Buffer], owner: Ownership | None, *, durable: bool) -> bool:
     """Create `path` with the content of `parts`; False (and nothing changed) when it exists."""
-    opened = _open_unnamed(root, path.rpartition("/")[0])
+    direct = direct_io.DIRECT_FLAG and sum(len(part) for part in parts) >= direct_io.SMALLEST
+    opened = _open_unnamed(root, path.rpartition("/")[0], direct_io.DIRECT_FLAG if direct else 0)
     if opened is None:
         return _write_named(root, path, parts, owner, durable=durable, replace=False)
     try:
@@ -197,22 +200,32 @@ def set_owner(descriptor: int, mode: int, owner: Ownership | None) -> None:
         os.fchown(descriptor, owner.uid, owner.gid)
 
 
-def _open_unnamed(root: int, folder: str) -> int | None:
-    """A file without a name in `folder`; None where the system has no such thing."""
+def set_owner_at(root: int, folder: str, mode: int, owner: Ownership | None) -> None:
+    """`set_owner` for a folder below `root`."""
+    os.chmod(folder, mode, dir_fd=root)
+    if owner is not None:
+        os.chown(folder, owner.uid, owner.gid, dir_fd=root, follow_symlinks=False)
+
+
+def _open_unnamed(root: int, folder: str, extra: int) -> int | None:
+    """A file without a name in `folder`, with the flags `extra` if it takes them; None where there are none."""
     flag = getattr(os, "O_TMPFILE", None)
     if flag is None:
         return None
-    try:
-        return os.open(folder or ".", flag | os.O_WRONLY | os.O_CLOEXEC, FILE_MODE, dir_fd=root)
-    except OSError as error:
-        if error.errno in _NO_TMPFILE:
-            return None
-        raise
+    for flags in dict.fromkeys((extra, 0)):
+        try:
+            return os.open(folder or ".", flag | flags | os.O_WRONLY | os.O_CLOEXEC, FILE_MODE, dir_fd=root)
+        except OSError as error:
+            if error.errno not in _NO_TMPFILE:
+                raise
+    return None
 
 
 def _fill(descriptor: int, parts: Sequence[Buffer], owner: Ownership | None, *, durable: bool) -> None:
     set_owner(descriptor, FILE_MODE, owner)
-    write_all(descriptor, parts)
+    direct = fcntl.fcntl(descriptor, fcntl.F_GETFL) & direct_io.DIRECT_FLAG
+    if not direct or not direct_io.write(descriptor, parts):
+        write_all(descriptor, parts)
     if durable:
         os.fsync(descriptor)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 from uuid import UUID
 
 from pbs_cloud.chunkstore.backends import StoreLocation, store_location
-from pbs_cloud.contracts.errors import InvalidArgument, SessionLost
+from pbs_cloud.contracts.errors import InvalidArgument, PbsError, SessionLost
 from pbs_cloud.runtime.clock import SYSTEM_CLOCK, Clock
 from pbs_cloud.runtime.database import Database
 
@@ -33,12 +34,12 @@ class SessionInfo:
 
 
 class SessionDirectory:
-    """Looks up active sessions of one tenant; another tenant's session is not there."""
+    """Looks up active sessions of one tenant, once for all who ask at a time; another tenant's session is not there."""
 
     def __init__(self, database: Database, clock: Clock = SYSTEM_CLOCK) -> None:
         self._database = database
         self._clock = clock
-        self._known: OrderedDict[tuple[str, UUID], tuple[float, SessionInfo]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, UUID], tuple[float, asyncio.Task[SessionInfo]]] = OrderedDict()
 
     async def get(self, tenant: str, session_id: str, *, fresh: bool = False) -> SessionInfo:
         """The active session `session_id` of `tenant`.
@@ -51,15 +52,17 @@ class SessionDirectory:
         except ValueError as error:
             raise InvalidArgument("session_id: is no UUID", field="session_id") from error
         known = self._known.get(key)
-        if known is not None and not fresh and self._clock.monotonic() - known[0] < KEEP_SECONDS:
-            return known[1]
-        began = self._clock.monotonic()
-        self._known.pop(key, None)
-        found = await self._read(*key)
-        self._known[key] = (began, found)
-        while len(self._known) > _MOST:
-            self._known.popitem(last=False)
-        return found
+        if known is None or fresh or self._clock.monotonic() - known[0] >= KEEP_SECONDS:
+            known = self._known[key] = (self._clock.monotonic(), asyncio.create_task(self._read(*key)))
+            self._known.move_to_end(key)
+            while len(self._known) > _MOST:
+                self._known.popitem(last=False)
+        try:
+            return await asyncio.shield(known[1])
+        except PbsError:
+            if self._known.get(key) is known:
+                del self._known[key]
+            raise
 
     async def _read(self, tenant: str, session: UUID) -> SessionInfo:
         async with self._database.tenant(tenant) as db:
