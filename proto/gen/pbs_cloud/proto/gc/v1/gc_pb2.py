@@ -23,24 +23,33 @@ _sym_db = _symbol_database.Default()
 
 
 from pbs_cloud.proto.chunkstore.v1 import chunkstore_pb2 as pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2
+from pbs_cloud.proto.chunkstore.v1 import collection_pb2 as pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_collection__pb2
 from pbs_cloud.proto.common.v1 import common_pb2 as pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epbs_cloud/proto/gc/v1/gc.proto\x12\x15pbs_cloud.proto.gc.v1\x1a.pbs_cloud/proto/chunkstore/v1/chunkstore.proto\x1a&pbs_cloud/proto/common/v1/common.proto\"c\n\x0fGcServiceStatus\x12\x17\n\nlast_sweep\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06sweeps\x18\x02 \x01(\x03\x12\x18\n\x10\x65xpired_sessions\x18\x03 \x01(\x03\x42\r\n\x0b_last_sweep\"\xa8\x01\n\x11PruneGroupRequest\x12\x36\n\x05group\x18\x01 \x01(\x0b\x32\'.pbs_cloud.proto.chunkstore.v1.GroupRef\x12\x38\n\x04keep\x18\x02 \x01(\x0b\x32*.pbs_cloud.proto.chunkstore.v1.KeepOptions\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\x10\n\x08use_task\x18\x04 \x01(\x08\"r\n\x12PruneGroupResponse\x12@\n\tsnapshots\x18\x01 \x03(\x0b\x32-.pbs_cloud.proto.chunkstore.v1.PrunedSnapshot\x12\x11\n\x04upid\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_upid\"\xa3\x01\n\x15PruneDatastoreRequest\x12\r\n\x05store\x18\x01 \x01(\t\x12\n\n\x02ns\x18\x02 \x01(\t\x12\x16\n\tmax_depth\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x38\n\x04keep\x18\x04 \x01(\x0b\x32*.pbs_cloud.proto.chunkstore.v1.KeepOptions\x12\x0f\n\x07\x64ry_run\x18\x05 \x01(\x08\x42\x0c\n\n_max_depth2\xab\x02\n\x02Gc\x12U\n\tGetStatus\x12 .pbs_cloud.proto.common.v1.Empty\x1a&.pbs_cloud.proto.gc.v1.GcServiceStatus\x12\x61\n\nPruneGroup\x12(.pbs_cloud.proto.gc.v1.PruneGroupRequest\x1a).pbs_cloud.proto.gc.v1.PruneGroupResponse\x12k\n\x0ePruneDatastore\x12,.pbs_cloud.proto.gc.v1.PruneDatastoreRequest\x1a+.pbs_cloud.proto.chunkstore.v1.UpidResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epbs_cloud/proto/gc/v1/gc.proto\x12\x15pbs_cloud.proto.gc.v1\x1a.pbs_cloud/proto/chunkstore/v1/chunkstore.proto\x1a.pbs_cloud/proto/chunkstore/v1/collection.proto\x1a&pbs_cloud/proto/common/v1/common.proto\"c\n\x0fGcServiceStatus\x12\x17\n\nlast_sweep\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06sweeps\x18\x02 \x01(\x03\x12\x18\n\x10\x65xpired_sessions\x18\x03 \x01(\x03\x42\r\n\x0b_last_sweep\"\xa8\x01\n\x11PruneGroupRequest\x12\x36\n\x05group\x18\x01 \x01(\x0b\x32\'.pbs_cloud.proto.chunkstore.v1.GroupRef\x12\x38\n\x04keep\x18\x02 \x01(\x0b\x32*.pbs_cloud.proto.chunkstore.v1.KeepOptions\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\x10\n\x08use_task\x18\x04 \x01(\x08\"r\n\x12PruneGroupResponse\x12@\n\tsnapshots\x18\x01 \x03(\x0b\x32-.pbs_cloud.proto.chunkstore.v1.PrunedSnapshot\x12\x11\n\x04upid\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_upid\"\xa3\x01\n\x15PruneDatastoreRequest\x12\r\n\x05store\x18\x01 \x01(\t\x12\n\n\x02ns\x18\x02 \x01(\t\x12\x16\n\tmax_depth\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x38\n\x04keep\x18\x04 \x01(\x0b\x32*.pbs_cloud.proto.chunkstore.v1.KeepOptions\x12\x0f\n\x07\x64ry_run\x18\x05 \x01(\x08\x42\x0c\n\n_max_depth\"v\n\x16StartCollectionRequest\x12\r\n\x05store\x18\x01 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\x12\x17\n\nmax_delete\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x14\n\x0cwait_seconds\x18\x04 \x01(\x01\x42\r\n\x0b_max_delete\"|\n\x17StartCollectionResponse\x12\x0c\n\x04upid\x18\x01 \x01(\t\x12\x44\n\nstatistics\x18\x02 \x01(\x0b\x32+.pbs_cloud.proto.gc.v1.CollectionStatisticsH\x00\x88\x01\x01\x42\r\n\x0b_statistics\"\x9f\x01\n\x14\x43ollectionStatistics\x12\x16\n\x0e\x63hunks_scanned\x18\x01 \x01(\x03\x12\x19\n\x11\x63hunks_referenced\x18\x02 \x01(\x03\x12\x17\n\x0f\x63hunks_orphaned\x18\x03 \x01(\x03\x12\x16\n\x0e\x63hunks_deleted\x18\x04 \x01(\x03\x12\x13\n\x0b\x62ytes_freed\x18\x05 \x01(\x03\x12\x0e\n\x06\x65rrors\x18\x06 \x03(\t\"b\n\x1bGetCollectionStatusResponse\x12\x43\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32..pbs_cloud.proto.chunkstore.v1.CollectionState2\xa0\x04\n\x02Gc\x12U\n\tGetStatus\x12 .pbs_cloud.proto.common.v1.Empty\x1a&.pbs_cloud.proto.gc.v1.GcServiceStatus\x12\x61\n\nPruneGroup\x12(.pbs_cloud.proto.gc.v1.PruneGroupRequest\x1a).pbs_cloud.proto.gc.v1.PruneGroupResponse\x12k\n\x0ePruneDatastore\x12,.pbs_cloud.proto.gc.v1.PruneDatastoreRequest\x1a+.pbs_cloud.proto.chunkstore.v1.UpidResponse\x12p\n\x0fStartCollection\x12-.pbs_cloud.proto.gc.v1.StartCollectionRequest\x1a..pbs_cloud.proto.gc.v1.StartCollectionResponse\x12\x80\x01\n\x13GetCollectionStatus\x12\x35.pbs_cloud.proto.chunkstore.v1.ListCollectionsRequest\x1a\x32.pbs_cloud.proto.gc.v1.GetCollectionStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pbs_cloud.proto.gc.v1.gc_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GCSERVICESTATUS']._serialized_start=145
-  _globals['_GCSERVICESTATUS']._serialized_end=244
-  _globals['_PRUNEGROUPREQUEST']._serialized_start=247
-  _globals['_PRUNEGROUPREQUEST']._serialized_end=415
-  _globals['_PRUNEGROUPRESPONSE']._serialized_start=417
-  _globals['_PRUNEGROUPRESPONSE']._serialized_end=531
-  _globals['_PRUNEDATASTOREREQUEST']._serialized_start=534
-  _globals['_PRUNEDATASTOREREQUEST']._serialized_end=697
-  _globals['_GC']._serialized_start=700
-  _globals['_GC']._serialized_end=999
+  _globals['_GCSERVICESTATUS']._serialized_start=193
+  _globals['_GCSERVICESTATUS']._serialized_end=292
+  _globals['_PRUNEGROUPREQUEST']._serialized_start=295
+  _globals['_PRUNEGROUPREQUEST']._serialized_end=463
+  _globals['_PRUNEGROUPRESPONSE']._serialized_start=465
+  _globals['_PRUNEGROUPRESPONSE']._serialized_end=579
+  _globals['_PRUNEDATASTOREREQUEST']._serialized_start=582
+  _globals['_PRUNEDATASTOREREQUEST']._serialized_end=745
+  _globals['_STARTCOLLECTIONREQUEST']._serialized_start=747
+  _globals['_STARTCOLLECTIONREQUEST']._serialized_end=865
+  _globals['_STARTCOLLECTIONRESPONSE']._serialized_start=867
+  _globals['_STARTCOLLECTIONRESPONSE']._serialized_end=991
+  _globals['_COLLECTIONSTATISTICS']._serialized_start=994
+  _globals['_COLLECTIONSTATISTICS']._serialized_end=1153
+  _globals['_GETCOLLECTIONSTATUSRESPONSE']._serialized_start=1155
+  _globals['_GETCOLLECTIONSTATUSRESPONSE']._serialized_end=1253
+  _globals['_GC']._serialized_start=1256
+  _globals['_GC']._serialized_end=1800
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from pbs_cloud.proto.chunkstore.v1 import chunkstore_pb2 as pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2
+from pbs_cloud.proto.chunkstore.v1 import collection_pb2 as pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_collection__pb2
 from pbs_cloud.proto.common.v1 import common_pb2 as pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2
 from pbs_cloud.proto.gc.v1 import gc_pb2 as pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2
 
@@ -52,6 +53,16 @@ class GcStub:
                 request_serializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.PruneDatastoreRequest.SerializeToString,
                 response_deserializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.UpidResponse.FromString,
                 _registered_method=True)
+        self.StartCollection = channel.unary_unary(
+                '/pbs_cloud.proto.gc.v1.Gc/StartCollection',
+                request_serializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.StartCollectionRequest.SerializeToString,
+                response_deserializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.StartCollectionResponse.FromString,
+                _registered_method=True)
+        self.GetCollectionStatus = channel.unary_unary(
+                '/pbs_cloud.proto.gc.v1.Gc/GetCollectionStatus',
+                request_serializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_collection__pb2.ListCollectionsRequest.SerializeToString,
+                response_deserializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.GetCollectionStatusResponse.FromString,
+                _registered_method=True)
 
 
 class GcServicer:
@@ -78,6 +89,19 @@ class GcServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StartCollection(self, request, context):
+        """Garbage collection of one datastore, in a task (rest-api C.7, D.6).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCollectionStatus(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GcServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -95,6 +119,16 @@ def add_GcServicer_to_server(servicer, server):
                     servicer.PruneDatastore,
                     request_deserializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.PruneDatastoreRequest.FromString,
                     response_serializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.UpidResponse.SerializeToString,
+            ),
+            'StartCollection': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartCollection,
+                    request_deserializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.StartCollectionRequest.FromString,
+                    response_serializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.StartCollectionResponse.SerializeToString,
+            ),
+            'GetCollectionStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCollectionStatus,
+                    request_deserializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_collection__pb2.ListCollectionsRequest.FromString,
+                    response_serializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.GetCollectionStatusResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -179,6 +213,60 @@ class Gc:
             '/pbs_cloud.proto.gc.v1.Gc/PruneDatastore',
             pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.PruneDatastoreRequest.SerializeToString,
             pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.UpidResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartCollection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pbs_cloud.proto.gc.v1.Gc/StartCollection',
+            pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.StartCollectionRequest.SerializeToString,
+            pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.StartCollectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCollectionStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pbs_cloud.proto.gc.v1.Gc/GetCollectionStatus',
+            pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_collection__pb2.ListCollectionsRequest.SerializeToString,
+            pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.GetCollectionStatusResponse.FromString,
             options,
             channel_credentials,
             insecure,

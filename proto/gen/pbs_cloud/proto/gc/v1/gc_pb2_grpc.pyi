@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from pbs_cloud.proto.chunkstore.v1 import chunkstore_pb2 as _chunkstore_pb2
+from pbs_cloud.proto.chunkstore.v1 import collection_pb2 as _collection_pb2
 from pbs_cloud.proto.common.v1 import common_pb2 as _common_pb2
 from pbs_cloud.proto.gc.v1 import gc_pb2 as _gc_pb2
 import abc as _abc_1
@@ -40,6 +41,9 @@ class GcStub:
     """One group (rest-api C.7 `prune`): with its result, or in a task."""
     PruneDatastore: _grpc.UnaryUnaryMultiCallable[_gc_pb2.PruneDatastoreRequest, _chunkstore_pb2.UpidResponse]
     """All groups of a namespace and below, in a task (rest-api C.7 `prune-datastore`)."""
+    StartCollection: _grpc.UnaryUnaryMultiCallable[_gc_pb2.StartCollectionRequest, _gc_pb2.StartCollectionResponse]
+    """Garbage collection of one datastore, in a task (rest-api C.7, D.6)."""
+    GetCollectionStatus: _grpc.UnaryUnaryMultiCallable[_collection_pb2.ListCollectionsRequest, _gc_pb2.GetCollectionStatusResponse]
 
 @_typing.type_check_only
 class GcAsyncStub(GcStub):
@@ -51,6 +55,9 @@ class GcAsyncStub(GcStub):
     """One group (rest-api C.7 `prune`): with its result, or in a task."""
     PruneDatastore: _aio.UnaryUnaryMultiCallable[_gc_pb2.PruneDatastoreRequest, _chunkstore_pb2.UpidResponse]  # type: ignore[assignment]
     """All groups of a namespace and below, in a task (rest-api C.7 `prune-datastore`)."""
+    StartCollection: _aio.UnaryUnaryMultiCallable[_gc_pb2.StartCollectionRequest, _gc_pb2.StartCollectionResponse]  # type: ignore[assignment]
+    """Garbage collection of one datastore, in a task (rest-api C.7, D.6)."""
+    GetCollectionStatus: _aio.UnaryUnaryMultiCallable[_collection_pb2.ListCollectionsRequest, _gc_pb2.GetCollectionStatusResponse]  # type: ignore[assignment]
 
 class GcServicer(metaclass=_abc_1.ABCMeta):
     """Maintenance that runs by itself: dead leases now, collection, prune and verify jobs on top of it."""
@@ -77,5 +84,20 @@ class GcServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_chunkstore_pb2.UpidResponse, _abc.Awaitable[_chunkstore_pb2.UpidResponse]]:
         """All groups of a namespace and below, in a task (rest-api C.7 `prune-datastore`)."""
+
+    @_abc_1.abstractmethod
+    def StartCollection(
+        self,
+        request: _gc_pb2.StartCollectionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gc_pb2.StartCollectionResponse, _abc.Awaitable[_gc_pb2.StartCollectionResponse]]:
+        """Garbage collection of one datastore, in a task (rest-api C.7, D.6)."""
+
+    @_abc_1.abstractmethod
+    def GetCollectionStatus(
+        self,
+        request: _collection_pb2.ListCollectionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gc_pb2.GetCollectionStatusResponse, _abc.Awaitable[_gc_pb2.GetCollectionStatusResponse]]: ...
 
 def add_GcServicer_to_server(servicer: GcServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
