@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import grpc
 
+from pbs_cloud.contracts.chunkstore.collection import CollectionState
 from pbs_cloud.contracts.chunkstore.types import GroupRef, PrunedSnapshot
-from pbs_cloud.contracts.client import STREAM_DEADLINE_SECONDS, ServiceClient
+from pbs_cloud.contracts.client import DEADLINE_SECONDS, STREAM_DEADLINE_SECONDS, ServiceClient
 from pbs_cloud.contracts.codec import from_message, to_message
 from pbs_cloud.contracts.context import CallContext
 from pbs_cloud.formats.prune import KeepOptions
-from pbs_cloud.proto.chunkstore.v1 import chunkstore_pb2
+from pbs_cloud.proto.chunkstore.v1 import chunkstore_pb2, collection_pb2
 from pbs_cloud.proto.common.v1 import common_pb2
 from pbs_cloud.proto.gc.v1 import gc_pb2 as pb
 from pbs_cloud.proto.gc.v1 import gc_pb2_grpc
@@ -24,6 +25,18 @@ class GcServiceStatus:
     sweeps: int
     expired_sessions: int
     last_sweep: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionStatistics:
+    """What one garbage collection did (rest-api D.6)."""
+
+    chunks_scanned: int
+    chunks_referenced: int
+    chunks_orphaned: int
+    chunks_deleted: int
+    bytes_freed: int
+    errors: tuple[str, ...] = ()
 
 
 class GcClient(ServiceClient):
@@ -55,6 +68,35 @@ class GcClient(ServiceClient):
             store=store, ns=ns, max_depth=max_depth, keep=to_message(keep, chunkstore_pb2.KeepOptions), dry_run=dry_run
         )
         return str((await self._unary(self._stub.PruneDatastore, request, ctx)).upid)
+
+    async def start_collection(
+        self,
+        ctx: CallContext,
+        store: str,
+        *,
+        dry_run: bool = False,
+        max_delete: int | None = None,
+        wait_seconds: float = 0.0,
+    ) -> tuple[str, CollectionStatistics | None]:
+        """UPID of the task; the statistics if it ended within ``wait_seconds``.
+
+        Waits up to ten seconds for a run that is under way. Raises PermissionDenied, NotFound, Conflict, Locked.
+        """
+        request = pb.StartCollectionRequest(
+            store=store, dry_run=dry_run, max_delete=max_delete, wait_seconds=wait_seconds
+        )
+        timeout = DEADLINE_SECONDS + wait_seconds
+        answer = await self._unary(self._stub.StartCollection, request, ctx, timeout=timeout)
+        done = from_message(answer.statistics, CollectionStatistics) if answer.HasField("statistics") else None
+        return answer.upid, done
+
+    async def collection_status(
+        self, ctx: CallContext, store: str | None = None, *, with_chunks: bool = False
+    ) -> tuple[CollectionState, ...]:
+        """Garbage collection of all datastores of the tenant, or of one (NotFound)."""
+        request = collection_pb2.ListCollectionsRequest(store=store, with_chunks=with_chunks)
+        answer = await self._unary(self._stub.GetCollectionStatus, request, ctx)
+        return tuple(from_message(state, CollectionState) for state in answer.collections)
 
     async def get_status(self, ctx: CallContext) -> GcServiceStatus:
         return from_message(await self._unary(self._stub.GetStatus, common_pb2.Empty(), ctx), GcServiceStatus)

@@ -74,6 +74,7 @@ class Settings(BaseSettings):
     gc_enabled: bool = True
     gc_disabled: bool = Field(False, description="any value switches automatic collection off too")
     gc_interval_hours: int = Field(24, ge=1)
+    gc_grace_seconds: float = Field(86_400.0, ge=0, description="least time between unreferenced and deleted")
     webhook_receiver_secret: SecretStr | None = None
     webhook_allow_internal: bool = False
 
