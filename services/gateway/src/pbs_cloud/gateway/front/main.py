@@ -26,6 +26,7 @@ from pbs_cloud.gateway.revocation import RevocationListener
 from pbs_cloud.gateway.sessions.calls import Surroundings
 from pbs_cloud.gateway.sessions.region import RegionKeeper
 from pbs_cloud.gateway.sessions.registry import SessionRegistry
+from pbs_cloud.gateway.sessions.stopping import StopListener
 from pbs_cloud.gateway.sessions.transfer import ChunkTransfer
 from pbs_cloud.runtime.bus import Bus
 from pbs_cloud.runtime.errors import ConfigError
@@ -68,8 +69,11 @@ async def main(settings: Settings) -> None:
     pool = CreditPool(RECEIVE_BUDGET, RECEIVE_RESERVE)
     service = Service(Proxy(backend), upgrades, registry, pool)
     listener = Listener(settings.listen, _tls(settings), service)
+    stops = StopListener(bus, registry)
     watch = BackgroundTask("stalled bodies", lambda: _watch(pool))
-    await run_components(settings, [bus, auth, chunks, catalogue, revocation, *memory, registry, watch, listener])
+    await run_components(
+        settings, [bus, auth, chunks, catalogue, revocation, *memory, registry, stops, watch, listener]
+    )
 
 
 def _raise_descriptor_limit() -> None:

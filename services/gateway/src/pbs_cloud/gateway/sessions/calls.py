@@ -13,10 +13,12 @@ from pbs_cloud.contracts.chunkstore.chunks import ChunksClient
 from pbs_cloud.contracts.chunkstore.types import StoredChunk
 from pbs_cloud.contracts.context import CallContext
 from pbs_cloud.contracts.errors import Internal, NotFound
+from pbs_cloud.formats.index import DynamicIndex, FixedIndex
 from pbs_cloud.gateway.errors import HttpError
 from pbs_cloud.gateway.http2.sinks import MemorySink, Sink, SlotSink
 from pbs_cloud.gateway.protocol import effects as do
 from pbs_cloud.gateway.sessions.metrics import BACKUP_BYTES
+from pbs_cloud.gateway.sessions.prefetch import Prefetcher
 from pbs_cloud.gateway.sessions.spool import SpooledIndex, load_index
 from pbs_cloud.gateway.sessions.transfer import ChunkTransfer, ReceivedChunk
 
@@ -38,6 +40,22 @@ class SessionCalls:
         self.around = around
         self.ctx = ctx
         self.session_id = session_id
+        self.prefetcher: Prefetcher | None = None
+
+    def read_ahead(self) -> None:
+        """From now on chunks are read ahead of a client that follows its indexes."""
+        arena = self.around.transfer.arena
+        self.prefetcher = Prefetcher(self._get_chunk, lambda: arena.free_bytes * 2 > len(arena.memory))
+
+    def index_sent(self, index: FixedIndex | DynamicIndex) -> None:
+        """The client gets an index and will ask for its chunks."""
+        if self.prefetcher is not None:
+            self.prefetcher.opened(index)
+
+    def close(self) -> None:
+        """The session ended."""
+        if self.prefetcher is not None:
+            self.prefetcher.close()
 
     async def perform(self, effect: do.Effect, sink: Sink) -> Any:
         """Do what a request asked for; ``sink`` holds its body. Raises PbsError, FormatError."""
@@ -66,7 +84,12 @@ class SessionCalls:
             raise HttpError(404, f"file '{name}' not found") from None
 
     async def get_chunk(self, digest: bytes, capacity: int) -> ReceivedChunk:
-        """A stored chunk."""
+        """A stored chunk of at most ``capacity`` bytes."""
+        if self.prefetcher is not None:
+            return await self.prefetcher.get(digest, capacity)
+        return await self._get_chunk(digest, capacity)
+
+    async def _get_chunk(self, digest: bytes, capacity: int) -> ReceivedChunk:
         return await self.around.transfer.get(self.ctx, self.session_id, digest, capacity)
 
     async def _put_chunk(self, effect: do.PutChunk, sink: Sink) -> StoredChunk:

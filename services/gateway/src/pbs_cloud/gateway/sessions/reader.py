@@ -19,6 +19,7 @@ class ReaderSession(Session):
         super().__init__(around, ctx, opened.session_id, opened.upid)
         self._machine = ReaderSessionMachine(self.task_log.line)
         self._bytes_sent = 0
+        self._calls.read_ahead()
         self.task_log.line(f"starting new backup reader datastore '{store}'")
 
     @property

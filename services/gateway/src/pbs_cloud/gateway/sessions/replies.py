@@ -76,6 +76,7 @@ class Replies:
     async def _index(self, stream: Stream, loaded: do.LoadedIndex) -> None:
         try:
             self._start(stream)
+            self._calls.index_sent(loaded.index)
             self._sent(len(loaded.data))
             await self._piece(stream, loaded.data, end=True)
         finally:

@@ -106,6 +106,7 @@ class Session(Handler):
         return self._ended
 
     async def _end(self) -> None:
+        self._calls.close()
         await self.task_log.close()
         try:
             await self.close()
