@@ -12,6 +12,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from testkit.servers import PostgresServer
@@ -132,6 +133,15 @@ class Bench:
     async def task(self, ctx: CallContext, upid: str) -> t.Task:
         return await self.services.tasks.get(ctx, upid)
 
+    async def ended(self, ctx: CallContext, upid: str) -> t.Task:
+        """The task, once it has ended."""
+        for _ in range(600):
+            task = await self.task(ctx, upid)
+            if task.status is not None:
+                return task
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"{upid} does not end")
+
     async def log(self, ctx: CallContext, upid: str) -> list[str]:
         log = await self.services.tasks.read_log(ctx, upid, 0, 0)
         return [line.text for line in log.lines]
@@ -153,7 +163,7 @@ class Bench:
             )
         return counter, stored
 
-    async def events(self, ctx: CallContext) -> list[dict[str, object]]:
+    async def events(self, ctx: CallContext) -> list[dict[str, Any]]:
         async with self.database.tenant(ctx.tenant_id) as connection:
             return [row["payload"] for row in await connection.fetch("SELECT payload FROM outbox ORDER BY id")]
 

@@ -304,3 +304,54 @@ async def test_an_index_waits_for_its_chunks_and_refuses_damaged_ones(
     await set_state(2)
     await close()
     await bench.close(admin, session.session_id)
+
+
+async def test_finish_called_twice_at_once_commits_once(bench: Bench, admin: CallContext, group: t.GroupRef) -> None:
+    session = await bench.open(admin, group, TIME)
+    await bench.services.files.put_blob(admin, session.session_id, "index.json.blob", manifest_blob(group, TIME))
+    await asyncio.gather(*(bench.finish(admin, session) for _ in range(3)))
+    path = f"host/{group.backup_id}/2023-11-14T22:13:20Z"
+    created = [e["metadata"]["snapshot"] for e in await bench.events(admin) if e["type"] == "backup_created"]
+    assert created.count(path) == 1
+    assert bench.files_of(admin, path) == ["index.json.blob"]
+
+
+async def test_closing_and_finishing_at_once_keeps_all_or_nothing(
+    bench: Bench, admin: CallContext, group: t.GroupRef
+) -> None:
+    for number in range(6):
+        ref = t.GroupRef("tank", "", "host", f"{group.backup_id}-{number}")
+        session = await bench.open(admin, ref, TIME)
+        await bench.services.files.put_blob(admin, session.session_id, "index.json.blob", manifest_blob(ref, TIME))
+
+        async def late_close(session: t.BackupSession = session, delay: float = number * 0.004) -> None:
+            await asyncio.sleep(delay)
+            await bench.close(admin, session.session_id, error="gone")
+
+        finished, closed = await asyncio.gather(bench.finish(admin, session), late_close(), return_exceptions=True)
+        assert closed is None
+        listed = await bench.snapshots(admin, "tank", backup_id=ref.backup_id)
+        files = bench.files_of(admin, f"host/{ref.backup_id}/2023-11-14T22:13:20Z")
+        if finished is None:
+            assert ([s.size is not None for s in listed], files) == ([True], ["index.json.blob"])
+        else:
+            assert isinstance(finished, SessionLost), finished
+            assert (listed, files) == ([], [])
+    counter, stored = await bench.counted(admin)
+    assert counter == stored
+
+
+async def test_a_blob_in_flight_when_its_session_ends_leaves_nothing(
+    bench: Bench, admin: CallContext, group: t.GroupRef
+) -> None:
+    for number in range(6):
+        ref = t.GroupRef("tank", "", "host", f"{group.backup_id}-{number}")
+        session = await bench.open(admin, ref, TIME)
+        puts = [
+            bench.services.files.put_blob(admin, session.session_id, f"{n}.blob", blob.encode(bytes(100)))
+            for n in range(4)
+        ]
+        await asyncio.gather(*puts, bench.close(admin, session.session_id), return_exceptions=True)
+        assert bench.files_of(admin, f"host/{ref.backup_id}") == []
+    counter, stored = await bench.counted(admin)
+    assert counter == stored

@@ -1,6 +1,7 @@
 """Datastores: create, change, delete, numbers (rest-api C.4, C.12, E.3, E.5)."""
 
 import json
+import shutil
 
 import pytest
 
@@ -28,7 +29,7 @@ async def store_of(bench: Bench, ctx: CallContext, name: str) -> t.Datastore:
 async def test_the_life_of_a_datastore(bench: Bench, admin: CallContext) -> None:
     stores = bench.services.datastores
     upid = await stores.create(admin, "life", {"comment": "first", "path": "/mnt/x"}, reuse=False)
-    task = await bench.task(admin, upid)
+    task = await bench.ended(admin, upid)
     assert (task.worker_type, task.worker_id, task.status) == ("create-datastore", "life", "OK")
     with pytest.raises(AlreadyExists, match=r"^datastore 'life' already exists\.$") as taken:
         await stores.create(admin, "life", {}, reuse=False)
@@ -46,18 +47,18 @@ async def test_the_life_of_a_datastore(bench: Bench, admin: CallContext) -> None
     await bench.close(admin, reader.session_id)
 
     total = (await bench.services.status.tenant(admin)).storage_bytes
-    await stores.delete(admin, "life", destroy_data=False, digest=None)
+    await bench.ended(admin, await stores.delete(admin, "life", destroy_data=False, digest=None))
     assert (await bench.services.status.tenant(admin)).storage_bytes == total
     with pytest.raises(NotFound, match=r"^no such datastore 'life'$"):
         await bench.snapshots(admin, "life")
     refused = await stores.create(admin, "life", {}, reuse=False)
-    assert (await bench.task(admin, refused)).status not in ("OK", None)
+    assert (await bench.ended(admin, refused)).status not in ("OK", None)
     upid = await stores.create(admin, "life", {}, reuse=True)
-    assert (await bench.task(admin, upid)).status == "OK"
+    assert (await bench.ended(admin, upid)).status == "OK"
     assert [s.backup_time for s in await bench.snapshots(admin, "life")] == [TIME]
 
     upid = await stores.delete(admin, "life", destroy_data=True, digest=None)
-    assert (await bench.task(admin, upid)).status == "OK"
+    assert (await bench.ended(admin, upid)).status == "OK"
     assert bench.files_of(admin, "", "life") == []
     assert (await bench.services.status.tenant(admin)).storage_bytes == total - used
     with pytest.raises(NotFound, match=r"^datastore 'life' does not exist\.$"):
@@ -165,7 +166,7 @@ async def test_numbers_follow_quota_and_rights(bench: Bench, admin: CallContext,
 
 async def test_counts_are_of_what_the_caller_sees(bench: Bench) -> None:
     ctx = caller("counting")
-    await bench.services.datastores.create(ctx, "tank", {}, reuse=False)
+    await bench.ended(ctx, await bench.services.datastores.create(ctx, "tank", {}, reuse=False))
     await bench.services.namespaces.create(ctx, "tank", "a")
     user = caller("counting", "u@pbs", "DatastoreBackup")
     for number in range(3):
@@ -178,3 +179,44 @@ async def test_counts_are_of_what_the_caller_sees(bench: Bench) -> None:
     )
     assert (await bench.services.status.status(user, "tank", verbose=True)).counts == (t.TypeCount("host", 1, 2),)
     assert (await bench.services.status.tenant(ctx)).snapshot_count == 5
+
+
+async def test_what_a_dying_process_left_of_a_creation_or_a_deletion(bench: Bench) -> None:
+    ctx = caller("cut-off")
+    stores, tenant = bench.services.datastores, bench.database.tenant
+    for name in ("whole", "missing", "dying"):
+        await bench.ended(ctx, await stores.create(ctx, name, {}, reuse=False))
+    await bench.backup(ctx, t.GroupRef("dying", "", "vm", "1"), TIME)
+    async with tenant("cut-off") as connection:
+        creating = "UPDATE datastore SET state = 'creating', created_at = clock_timestamp() - interval '1 hour'"
+        await connection.execute(f"{creating} WHERE name IN ('whole', 'missing')")
+        await connection.execute("UPDATE datastore SET state = 'deleting' WHERE name = 'dying'")
+    shutil.rmtree(bench.folder / "datastores/cut-off/missing")
+    with pytest.raises(Conflict, match=r"^datastore 'dying' is unavailable: datastore is being deleted$"):
+        await bench.snapshots(ctx, "dying")
+    await bench.services.upkeep.once()
+    listed, _ = await stores.listed(ctx)
+    assert [store.name for store in listed] == ["whole"]
+    assert bench.files_of(ctx, "", "dying") == []
+    upid = await stores.create(ctx, "missing", {}, reuse=False)
+    assert (await bench.ended(ctx, upid)).status == "OK"
+
+
+async def test_bytes_of_somebody_else_are_neither_taken_nor_deleted(bench: Bench) -> None:
+    ctx = caller("occupied")
+    foreign = bench.folder / "datastores/occupied/mine/.chunks/0000/x"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"precious")
+    for reuse in (False, True):
+        upid = await bench.services.datastores.create(ctx, "mine", {}, reuse=reuse)
+        assert (await bench.ended(ctx, upid)).status != "OK"
+        assert foreign.read_bytes() == b"precious"
+    async with bench.database.tenant("occupied") as connection:
+        assert await connection.fetchval("SELECT count(*) FROM datastore") == 0
+        await connection.execute(
+            "INSERT INTO datastore (tenant_id, name, backend_type, location, state, created_at) VALUES"
+            " ('occupied', 'mine', 'filesystem', 'datastores/occupied/mine', 'creating', now() - interval '1 day')"
+        )
+    await bench.services.upkeep.once()
+    assert foreign.read_bytes() == b"precious"
+    assert (await bench.services.datastores.listed(ctx))[0] == []

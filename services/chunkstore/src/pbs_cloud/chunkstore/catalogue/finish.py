@@ -59,6 +59,8 @@ class Finish:
         if found is None:
             return
         async with self._parts.writes.alone(found.snapshot_id):
+            if await self._begin(ctx, key) is None:
+                return
             manifest = await self._read_manifest(ctx, found)
             manifest.set_chunk_upload_stats(
                 ChunkUploadStats(statistics.count, statistics.size, statistics.compressed_size, statistics.duplicates)

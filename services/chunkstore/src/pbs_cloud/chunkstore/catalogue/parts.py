@@ -11,13 +11,14 @@ from typing import Any, TypeVar
 
 from pbs_cloud.chunkstore.backends.port import ChunkBackend, StoreLocation
 from pbs_cloud.chunkstore.catalogue.rows import Store
-from pbs_cloud.contracts.errors import Conflict
+from pbs_cloud.contracts.errors import Conflict, Unavailable
 from pbs_cloud.runtime.database import Database
 from pbs_cloud.runtime.settings import Settings
 
 T = TypeVar("T")
 
 LEASE_SECONDS = 60.0
+SETTLE_SECONDS = 30.0
 LATE_WRITE_SECONDS = 35 * 60.0
 """Q of formats 9.9: after this no request of a dead process can reach an object store any more."""
 
@@ -71,11 +72,14 @@ class FileWrites:
         try:
             yield
         finally:
-            self._running[snapshot_id] -= 1
-            if not self._running[snapshot_id]:
-                del self._running[snapshot_id]
-            async with self._changed:
-                self._changed.notify_all()
+            await self._leave(snapshot_id)
+
+    async def _leave(self, snapshot_id: int) -> None:
+        self._running[snapshot_id] -= 1
+        if not self._running[snapshot_id]:
+            del self._running[snapshot_id]
+        async with self._changed:
+            self._changed.notify_all()
 
     @asynccontextmanager
     async def of_file(self, snapshot_id: int, name: str) -> AsyncIterator[None]:
@@ -91,20 +95,30 @@ class FileWrites:
 
     @asynccontextmanager
     async def alone(self, snapshot_id: int) -> AsyncIterator[None]:
-        """The last write into a snapshot: waits for all others and lets no new one in."""
-        async with self.into(snapshot_id):
+        """The last write into a snapshot: waits for all others, also of its kind, and lets no new one in."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: snapshot_id not in self._finishing)
             self._finishing.add(snapshot_id)
+        try:
+            async with self._changed:
+                await self._changed.wait_for(lambda: snapshot_id not in self._running)
+            self._running[snapshot_id] += 1
             try:
-                async with self._changed:
-                    await self._changed.wait_for(lambda: self._running[snapshot_id] == 1)
                 yield
             finally:
-                self._finishing.discard(snapshot_id)
+                await self._leave(snapshot_id)
+        finally:
+            self._finishing.discard(snapshot_id)
+            async with self._changed:
+                self._changed.notify_all()
 
     async def settled(self, snapshot_id: int) -> None:
-        """Wait until no write into the snapshot runs."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: snapshot_id not in self._running)
+        """Wait until no write into the snapshot runs. Raises Unavailable if that takes too long."""
+        try:
+            async with asyncio.timeout(SETTLE_SECONDS), self._changed:
+                await self._changed.wait_for(lambda: snapshot_id not in self._running)
+        except TimeoutError as error:
+            raise Unavailable("files of the snapshot are still being written") from error
 
 
 @dataclass(frozen=True, slots=True)
