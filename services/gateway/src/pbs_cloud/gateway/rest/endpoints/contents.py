@@ -9,6 +9,7 @@ from pbs_cloud.contracts.chunkstore.types import DeleteStatistics, File, Group, 
 from pbs_cloud.contracts.errors import InvalidArgument, Unauthenticated
 from pbs_cloud.contracts.rights import Privilege as P
 from pbs_cloud.contracts.rights import datastore_path
+from pbs_cloud.formats.names import MAX_FILE_NAME
 from pbs_cloud.gateway.rest.access import OnStore, holds
 from pbs_cloud.gateway.rest.calls import Call, Rows
 from pbs_cloud.gateway.rest.endpoint import Area
@@ -114,6 +115,9 @@ async def delete_group(call: Call) -> Any:
 )
 async def snapshots(call: Call) -> Any:
     """Snapshots of a namespace, not below."""
+    if len(call.params.get("backup-id", "")) > MAX_FILE_NAME:
+        await call.clients.catalogue.datastore_status(call.ctx, call.text("store"))  # its errors come first
+        return []  # no group can have such an id
 
     async def rows() -> AsyncIterator[Any]:
         async for snapshot in call.clients.catalogue.list_snapshots(
