@@ -127,7 +127,7 @@ async def test_a_path_that_is_no_file_is_an_error(world: World) -> None:
     session, content = await world.session(), os.urandom(100)
     digest = hashlib.sha256(content).digest()
     path = world.settings.data_dir / world.location.location / ".chunks" / digest[:2].hex() / digest.hex()
-    path.mkdir()
+    path.mkdir(parents=True)
     with pytest.raises(DataCorrupt, match="no regular file"):
         await world.put(session, plain_chunk(content=content))
     path.rmdir()
