@@ -296,3 +296,18 @@ async def test_parallel_sessions_of_one_group(front):
     await session.close()
     with pytest.raises((Lost, RuntimeError)):
         await session.previous_backup_time()
+
+
+async def test_end_of_the_process(front):
+    """Running sessions may finish until the limit; then they are closed and their snapshots removed."""
+    front.service.registry._drain_seconds = 0.3
+    kept = await Backup.open(front.endpoint, front.token, snapshot(T1, "kept"))
+    lost = await BackupSession.open(front.endpoint, front.token, snapshot(T1, "lost"))
+    stopping = asyncio.create_task(front.service.registry.stop())
+    await asyncio.sleep(0.05)
+    assert not front.service.registry.ready()
+    await kept.blob("a.blob", b"x")
+    await kept.finish()
+    await stopping
+    assert sorted(map(str, front.store.closed.values())) == ["None", "server is shutting down"]
+    await eventually(lambda: lost.connection.lost)

@@ -54,7 +54,7 @@ class Slot:
         """Give the slot back later: the other side may still use it."""
         arena, self._arena = self._arena, None
         if arena is not None:
-            asyncio.get_running_loop().call_later(QUARANTINE_SECONDS, arena.give_back, self.offset, self.extent)
+            arena.let_rest(self.offset, self.extent)
 
 
 class Arena:
@@ -65,6 +65,7 @@ class Arena:
         self.region = region
         self._free: list[tuple[int, int]] = [(0, len(memory))]
         self._waiting: deque[tuple[int, asyncio.Future[Slot]]] = deque()
+        self._resting: dict[tuple[int, int], asyncio.TimerHandle] = {}
 
     @property
     def free_bytes(self) -> int:
@@ -90,6 +91,21 @@ class Arena:
             if future.done() and not future.cancelled():
                 future.result().free()
             raise
+
+    def let_rest(self, offset: int, extent: int) -> None:
+        """Free an extent when nobody can use it any more."""
+        timer = asyncio.get_running_loop().call_later(QUARANTINE_SECONDS, self._rested, offset, extent)
+        self._resting[offset, extent] = timer
+
+    def free_resting(self) -> None:
+        """The other process is dead: free what waited for it."""
+        for (offset, extent), timer in list(self._resting.items()):
+            timer.cancel()
+            self._rested(offset, extent)
+
+    def _rested(self, offset: int, extent: int) -> None:
+        del self._resting[offset, extent]
+        self.give_back(offset, extent)
 
     def give_back(self, offset: int, extent: int) -> None:
         """Free an extent and serve who waits."""

@@ -15,6 +15,8 @@ from pbs_cloud.runtime.shared_region import SharedRegion
 log = get_logger(__name__)
 
 CHECK_SECONDS: Final = 0.5
+SETTLE_SECONDS: Final = 5.0
+"""After a new hand-over the former receiver is gone; slots that waited for it are free then."""
 
 
 class RegionKeeper(Component):
@@ -54,4 +56,5 @@ class RegionKeeper(Component):
         except (Unavailable, OSError, TimeoutError):
             return  # chunkstore is away; the next check tries again
         self._arena.region = self._region.id
+        asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._arena.free_resting)
         log.info("shared memory handed over", bytes=self._region.size)

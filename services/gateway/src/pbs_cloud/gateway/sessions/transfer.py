@@ -12,9 +12,14 @@ from pbs_cloud.contracts.context import CallContext
 from pbs_cloud.contracts.errors import Internal, InvalidArgument, Unavailable
 from pbs_cloud.gateway.arena import Arena, PrivateMemory, Slot
 from pbs_cloud.gateway.http2.sinks import Memory
+from pbs_cloud.runtime.logging import get_logger
 
 RAW_BYTES: Final = 16 * 1024 * 1024
 """Bytes of raw messages under way at once: each exists several times inside gRPC."""
+SLOT_SECONDS: Final = 3.0
+"""How long a chunk to send waits for a slot before it crosses as a raw message."""
+
+log = get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -104,6 +109,8 @@ class ChunkTransfer:
                 return await self._get_shared(ctx, session_id, digest, capacity)
             except _RegionGone:
                 self.arena.region = None
+            except TimeoutError:
+                log.warning("no slot for a chunk to send", free=self.arena.free_bytes)
         await self._raw.enter(capacity)
         try:
             return ReceivedChunk(memoryview(await self._client.get_chunk(ctx, session_id, digest)))
@@ -111,7 +118,8 @@ class ChunkTransfer:
             await asyncio.shield(self._raw.leave(capacity))
 
     async def _get_shared(self, ctx: CallContext, session_id: str, digest: bytes, capacity: int) -> ReceivedChunk:
-        slot = await self.arena.acquire(capacity)
+        async with asyncio.timeout(SLOT_SECONDS):
+            slot = await self.arena.acquire(capacity)
         try:
             region = self.arena.region
             if region is None:
