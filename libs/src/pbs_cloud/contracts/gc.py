@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -11,6 +12,7 @@ from pbs_cloud.contracts.chunkstore.types import GroupRef, PrunedSnapshot
 from pbs_cloud.contracts.client import DEADLINE_SECONDS, STREAM_DEADLINE_SECONDS, ServiceClient
 from pbs_cloud.contracts.codec import from_message, to_message
 from pbs_cloud.contracts.context import CallContext
+from pbs_cloud.contracts.jobs import Job, JobFields, JobKind, VerifyOptions, VerifyScope
 from pbs_cloud.formats.prune import KeepOptions
 from pbs_cloud.proto.chunkstore.v1 import chunkstore_pb2, collection_pb2
 from pbs_cloud.proto.common.v1 import common_pb2
@@ -97,6 +99,59 @@ class GcClient(ServiceClient):
         request = collection_pb2.ListCollectionsRequest(store=store, with_chunks=with_chunks)
         answer = await self._unary(self._stub.GetCollectionStatus, request, ctx)
         return tuple(from_message(state, CollectionState) for state in answer.collections)
+
+    async def verify(self, ctx: CallContext, scope: VerifyScope, options: VerifyOptions) -> str:
+        """UPID of the task (rest-api C.7). Raises PermissionDenied, NotOwner, NotFound (datastore), Conflict."""
+        request = to_message(scope, pb.VerifyRequest)
+        request.options.CopyFrom(to_message(options, pb.VerifyOptions))
+        return str((await self._unary(self._stub.Verify, request, ctx)).upid)
+
+    async def list_jobs(self, ctx: CallContext, kind: JobKind, store: str | None = None) -> tuple[tuple[Job, ...], str]:
+        """Jobs that the caller may see, by id, and the digest of all of the tenant's."""
+        answer = await self._unary(self._stub.ListJobs, pb.ListJobsRequest(kind=kind, store=store), ctx)
+        return tuple(from_message(job, Job) for job in answer.jobs), str(answer.digest)
+
+    async def get_job(self, ctx: CallContext, kind: JobKind, job_id: str) -> tuple[Job, str]:
+        """A job and the digest. Raises NotFound, then Conflict without the rights."""
+        answer = await self._unary(self._stub.GetJob, pb.JobRequest(kind=kind, id=job_id), ctx)
+        return from_message(answer.job, Job), str(answer.digest)
+
+    async def create_job(self, ctx: CallContext, kind: JobKind, job_id: str, fields: JobFields) -> None:
+        """Raises Conflict (rights), AlreadyExists, InvalidArgument (schedule)."""
+        request = pb.CreateJobRequest(kind=kind, id=job_id, fields=to_message(fields, pb.JobFields))
+        await self._unary(self._stub.CreateJob, request, ctx)
+
+    async def update_job(
+        self,
+        ctx: CallContext,
+        kind: JobKind,
+        job_id: str,
+        changes: JobFields,
+        delete: Sequence[str] = (),
+        digest: str | None = None,
+    ) -> None:
+        """``delete``: names of fields to unset. Raises NotFound, Conflict (rights, digest)."""
+        request = pb.UpdateJobRequest(
+            kind=kind, id=job_id, changes=to_message(changes, pb.JobFields), delete=delete, digest=digest
+        )
+        await self._unary(self._stub.UpdateJob, request, ctx)
+
+    async def delete_job(self, ctx: CallContext, kind: JobKind, job_id: str, digest: str | None = None) -> None:
+        """Raises NotFound, Conflict (rights, digest)."""
+        await self._unary(self._stub.DeleteJob, pb.DeleteJobRequest(kind=kind, id=job_id, digest=digest), ctx)
+
+    async def run_job(self, ctx: CallContext, kind: JobKind, job_id: str) -> str:
+        """UPID of the started task. Raises NotFound, Conflict (rights), Locked (it runs)."""
+        return str((await self._unary(self._stub.RunJob, pb.JobRequest(kind=kind, id=job_id), ctx)).upid)
+
+    async def create_default_prune_job(self, ctx: CallContext, store: str, fields: JobFields) -> None:
+        """Retention that came with a new datastore becomes a job. Raises PermissionDenied."""
+        request = pb.CreateDefaultPruneJobRequest(store=store, fields=to_message(fields, pb.JobFields))
+        await self._unary(self._stub.CreateDefaultPruneJob, request, ctx)
+
+    async def delete_jobs_of_datastore(self, ctx: CallContext, store: str) -> None:
+        """Jobs go with their datastore. Raises PermissionDenied."""
+        await self._unary(self._stub.DeleteJobsOfDatastore, pb.DeleteJobsOfDatastoreRequest(store=store), ctx)
 
     async def get_status(self, ctx: CallContext) -> GcServiceStatus:
         return from_message(await self._unary(self._stub.GetStatus, common_pb2.Empty(), ctx), GcServiceStatus)

@@ -239,6 +239,13 @@ class SnapshotCalls(DatastoreCalls):
         answer = await self._unary(self._stub.PruneGroup, request, ctx, timeout=STREAM_DEADLINE_SECONDS)
         return tuple(from_message(snapshot, t.PrunedSnapshot) for snapshot in answer.snapshots)
 
+    async def set_verify_state(self, ctx: CallContext, snapshot: t.SnapshotKey, verification: t.Verification) -> None:
+        """Store the result of a verification (formats 11.1); allowed in a read-only datastore."""
+        request = pb.SetVerifyStateRequest(
+            snapshot=_snapshot(snapshot), verification=to_message(verification, pb.Verification)
+        )
+        await self._unary(self._stub.SetVerifyState, request, ctx)
+
     async def upload_log(self, ctx: CallContext, snapshot: t.SnapshotKey, pieces: AsyncIterable[bytes]) -> None:
         """Store ``client.log.blob`` (rest-api C.8)."""
         await self._raw_stream_in(self._upload_log, _snapshot(snapshot), pieces, ctx)

@@ -208,6 +208,7 @@ class TaskFilter:
     statusfilter: tuple[str, ...] = ()
     since: int | None = None
     until: int | None = None
+    worker_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

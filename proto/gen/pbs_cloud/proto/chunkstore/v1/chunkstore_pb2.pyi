@@ -500,6 +500,14 @@ class SetProtectedRequest(_message.Message):
     protected: bool
     def __init__(self, snapshot: _Optional[_Union[SnapshotRequest, _Mapping]] = ..., protected: _Optional[bool] = ...) -> None: ...
 
+class SetVerifyStateRequest(_message.Message):
+    __slots__ = ("snapshot", "verification")
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    VERIFICATION_FIELD_NUMBER: _ClassVar[int]
+    snapshot: SnapshotRequest
+    verification: Verification
+    def __init__(self, snapshot: _Optional[_Union[SnapshotRequest, _Mapping]] = ..., verification: _Optional[_Union[Verification, _Mapping]] = ...) -> None: ...
+
 class ListSnapshotsRequest(_message.Message):
     __slots__ = ("store", "ns", "backup_type", "backup_id")
     STORE_FIELD_NUMBER: _ClassVar[int]
@@ -657,7 +665,7 @@ class Task(_message.Message):
     def __init__(self, upid: _Optional[str] = ..., node: _Optional[str] = ..., pid: _Optional[int] = ..., pstart: _Optional[int] = ..., starttime: _Optional[int] = ..., worker_type: _Optional[str] = ..., worker_id: _Optional[str] = ..., auth_id: _Optional[str] = ..., endtime: _Optional[int] = ..., status: _Optional[str] = ...) -> None: ...
 
 class ListTasksRequest(_message.Message):
-    __slots__ = ("start", "limit", "running", "errors", "store", "userfilter", "typefilter", "statusfilter", "since", "until")
+    __slots__ = ("start", "limit", "running", "errors", "store", "userfilter", "typefilter", "statusfilter", "since", "until", "worker_id")
     START_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     RUNNING_FIELD_NUMBER: _ClassVar[int]
@@ -668,6 +676,7 @@ class ListTasksRequest(_message.Message):
     STATUSFILTER_FIELD_NUMBER: _ClassVar[int]
     SINCE_FIELD_NUMBER: _ClassVar[int]
     UNTIL_FIELD_NUMBER: _ClassVar[int]
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     start: int
     limit: int
     running: bool
@@ -678,7 +687,8 @@ class ListTasksRequest(_message.Message):
     statusfilter: _containers.RepeatedScalarFieldContainer[str]
     since: int
     until: int
-    def __init__(self, start: _Optional[int] = ..., limit: _Optional[int] = ..., running: _Optional[bool] = ..., errors: _Optional[bool] = ..., store: _Optional[str] = ..., userfilter: _Optional[str] = ..., typefilter: _Optional[str] = ..., statusfilter: _Optional[_Iterable[str]] = ..., since: _Optional[int] = ..., until: _Optional[int] = ...) -> None: ...
+    worker_id: str
+    def __init__(self, start: _Optional[int] = ..., limit: _Optional[int] = ..., running: _Optional[bool] = ..., errors: _Optional[bool] = ..., store: _Optional[str] = ..., userfilter: _Optional[str] = ..., typefilter: _Optional[str] = ..., statusfilter: _Optional[_Iterable[str]] = ..., since: _Optional[int] = ..., until: _Optional[int] = ..., worker_id: _Optional[str] = ...) -> None: ...
 
 class ListTasksResponse(_message.Message):
     __slots__ = ("tasks", "total")

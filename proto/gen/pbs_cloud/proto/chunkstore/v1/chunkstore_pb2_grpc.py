@@ -456,6 +456,11 @@ class CatalogueStub:
                 request_serializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.SetProtectedRequest.SerializeToString,
                 response_deserializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.FromString,
                 _registered_method=True)
+        self.SetVerifyState = channel.unary_unary(
+                '/pbs_cloud.proto.chunkstore.v1.Catalogue/SetVerifyState',
+                request_serializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.SetVerifyStateRequest.SerializeToString,
+                response_deserializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.FromString,
+                _registered_method=True)
         self.UploadLog = channel.stream_unary(
                 '/pbs_cloud.proto.chunkstore.v1.Catalogue/UploadLog',
                 request_serializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.Raw.SerializeToString,
@@ -709,6 +714,13 @@ class CatalogueServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetVerifyState(self, request, context):
+        """Result of a verification, into the manifest's unprotected part (formats 11).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UploadLog(self, request_iterator, context):
         """RAW request stream: the log blob. Parameters: SnapshotRequest.
         """
@@ -927,6 +939,11 @@ def add_CatalogueServicer_to_server(servicer, server):
             'SetProtected': grpc.unary_unary_rpc_method_handler(
                     servicer.SetProtected,
                     request_deserializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.SetProtectedRequest.FromString,
+                    response_serializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.SerializeToString,
+            ),
+            'SetVerifyState': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetVerifyState,
+                    request_deserializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.SetVerifyStateRequest.FromString,
                     response_serializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.SerializeToString,
             ),
             'UploadLog': grpc.stream_unary_rpc_method_handler(
@@ -1839,6 +1856,33 @@ class Catalogue:
             target,
             '/pbs_cloud.proto.chunkstore.v1.Catalogue/SetProtected',
             pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.SetProtectedRequest.SerializeToString,
+            pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetVerifyState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pbs_cloud.proto.chunkstore.v1.Catalogue/SetVerifyState',
+            pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.SetVerifyStateRequest.SerializeToString,
             pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.FromString,
             options,
             channel_credentials,

@@ -164,6 +164,8 @@ class CatalogueStub:
     SetNotes: _grpc.UnaryUnaryMultiCallable[_chunkstore_pb2.SetNotesRequest, _common_pb2.Empty]
     GetProtected: _grpc.UnaryUnaryMultiCallable[_chunkstore_pb2.SnapshotRequest, _chunkstore_pb2.Protected]
     SetProtected: _grpc.UnaryUnaryMultiCallable[_chunkstore_pb2.SetProtectedRequest, _common_pb2.Empty]
+    SetVerifyState: _grpc.UnaryUnaryMultiCallable[_chunkstore_pb2.SetVerifyStateRequest, _common_pb2.Empty]
+    """Result of a verification, into the manifest's unprotected part (formats 11)."""
     UploadLog: _grpc.StreamUnaryMultiCallable[_chunkstore_pb2.Raw, _common_pb2.Empty]
     """RAW request stream: the log blob. Parameters: SnapshotRequest."""
     PruneGroup: _grpc.UnaryUnaryMultiCallable[_chunkstore_pb2.PruneGroupRequest, _chunkstore_pb2.PruneGroupResponse]
@@ -224,6 +226,8 @@ class CatalogueAsyncStub(CatalogueStub):
     SetNotes: _aio.UnaryUnaryMultiCallable[_chunkstore_pb2.SetNotesRequest, _common_pb2.Empty]  # type: ignore[assignment]
     GetProtected: _aio.UnaryUnaryMultiCallable[_chunkstore_pb2.SnapshotRequest, _chunkstore_pb2.Protected]  # type: ignore[assignment]
     SetProtected: _aio.UnaryUnaryMultiCallable[_chunkstore_pb2.SetProtectedRequest, _common_pb2.Empty]  # type: ignore[assignment]
+    SetVerifyState: _aio.UnaryUnaryMultiCallable[_chunkstore_pb2.SetVerifyStateRequest, _common_pb2.Empty]  # type: ignore[assignment]
+    """Result of a verification, into the manifest's unprotected part (formats 11)."""
     UploadLog: _aio.StreamUnaryMultiCallable[_chunkstore_pb2.Raw, _common_pb2.Empty]  # type: ignore[assignment]
     """RAW request stream: the log blob. Parameters: SnapshotRequest."""
     PruneGroup: _aio.UnaryUnaryMultiCallable[_chunkstore_pb2.PruneGroupRequest, _chunkstore_pb2.PruneGroupResponse]  # type: ignore[assignment]
@@ -473,6 +477,14 @@ class CatalogueServicer(metaclass=_abc_1.ABCMeta):
         request: _chunkstore_pb2.SetProtectedRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_common_pb2.Empty, _abc.Awaitable[_common_pb2.Empty]]: ...
+
+    @_abc_1.abstractmethod
+    def SetVerifyState(
+        self,
+        request: _chunkstore_pb2.SetVerifyStateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_common_pb2.Empty, _abc.Awaitable[_common_pb2.Empty]]:
+        """Result of a verification, into the manifest's unprotected part (formats 11)."""
 
     @_abc_1.abstractmethod
     def UploadLog(

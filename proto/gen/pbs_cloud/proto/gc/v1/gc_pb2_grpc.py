@@ -53,6 +53,51 @@ class GcStub:
                 request_serializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.PruneDatastoreRequest.SerializeToString,
                 response_deserializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.UpidResponse.FromString,
                 _registered_method=True)
+        self.Verify = channel.unary_unary(
+                '/pbs_cloud.proto.gc.v1.Gc/Verify',
+                request_serializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.VerifyRequest.SerializeToString,
+                response_deserializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.UpidResponse.FromString,
+                _registered_method=True)
+        self.ListJobs = channel.unary_unary(
+                '/pbs_cloud.proto.gc.v1.Gc/ListJobs',
+                request_serializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.ListJobsRequest.SerializeToString,
+                response_deserializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.ListJobsResponse.FromString,
+                _registered_method=True)
+        self.GetJob = channel.unary_unary(
+                '/pbs_cloud.proto.gc.v1.Gc/GetJob',
+                request_serializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.JobRequest.SerializeToString,
+                response_deserializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.GetJobResponse.FromString,
+                _registered_method=True)
+        self.CreateJob = channel.unary_unary(
+                '/pbs_cloud.proto.gc.v1.Gc/CreateJob',
+                request_serializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.CreateJobRequest.SerializeToString,
+                response_deserializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.FromString,
+                _registered_method=True)
+        self.UpdateJob = channel.unary_unary(
+                '/pbs_cloud.proto.gc.v1.Gc/UpdateJob',
+                request_serializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.UpdateJobRequest.SerializeToString,
+                response_deserializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.FromString,
+                _registered_method=True)
+        self.DeleteJob = channel.unary_unary(
+                '/pbs_cloud.proto.gc.v1.Gc/DeleteJob',
+                request_serializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.DeleteJobRequest.SerializeToString,
+                response_deserializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.FromString,
+                _registered_method=True)
+        self.RunJob = channel.unary_unary(
+                '/pbs_cloud.proto.gc.v1.Gc/RunJob',
+                request_serializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.JobRequest.SerializeToString,
+                response_deserializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.UpidResponse.FromString,
+                _registered_method=True)
+        self.CreateDefaultPruneJob = channel.unary_unary(
+                '/pbs_cloud.proto.gc.v1.Gc/CreateDefaultPruneJob',
+                request_serializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.CreateDefaultPruneJobRequest.SerializeToString,
+                response_deserializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.FromString,
+                _registered_method=True)
+        self.DeleteJobsOfDatastore = channel.unary_unary(
+                '/pbs_cloud.proto.gc.v1.Gc/DeleteJobsOfDatastore',
+                request_serializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.DeleteJobsOfDatastoreRequest.SerializeToString,
+                response_deserializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.FromString,
+                _registered_method=True)
         self.StartCollection = channel.unary_unary(
                 '/pbs_cloud.proto.gc.v1.Gc/StartCollection',
                 request_serializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.StartCollectionRequest.SerializeToString,
@@ -89,6 +134,64 @@ class GcServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Verify(self, request, context):
+        """A snapshot, a group, or a namespace and below, in a task (rest-api C.7 `verify`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListJobs(self, request, context):
+        """--- configured jobs (rest-api C.11, C.12); `kind` is `prune` or `verify`
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetJob(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateJob(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateJob(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteJob(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RunJob(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateDefaultPruneJob(self, request, context):
+        """Retention that came with a new datastore becomes a prune job (rest-api C.12).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteJobsOfDatastore(self, request, context):
+        """The jobs of a datastore that was removed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def StartCollection(self, request, context):
         """Garbage collection of one datastore, in a task (rest-api C.7, D.6).
         """
@@ -119,6 +222,51 @@ def add_GcServicer_to_server(servicer, server):
                     servicer.PruneDatastore,
                     request_deserializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.PruneDatastoreRequest.FromString,
                     response_serializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.UpidResponse.SerializeToString,
+            ),
+            'Verify': grpc.unary_unary_rpc_method_handler(
+                    servicer.Verify,
+                    request_deserializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.VerifyRequest.FromString,
+                    response_serializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.UpidResponse.SerializeToString,
+            ),
+            'ListJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListJobs,
+                    request_deserializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.ListJobsRequest.FromString,
+                    response_serializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.ListJobsResponse.SerializeToString,
+            ),
+            'GetJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetJob,
+                    request_deserializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.JobRequest.FromString,
+                    response_serializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.GetJobResponse.SerializeToString,
+            ),
+            'CreateJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateJob,
+                    request_deserializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.CreateJobRequest.FromString,
+                    response_serializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.SerializeToString,
+            ),
+            'UpdateJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateJob,
+                    request_deserializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.UpdateJobRequest.FromString,
+                    response_serializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.SerializeToString,
+            ),
+            'DeleteJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteJob,
+                    request_deserializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.DeleteJobRequest.FromString,
+                    response_serializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.SerializeToString,
+            ),
+            'RunJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.RunJob,
+                    request_deserializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.JobRequest.FromString,
+                    response_serializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.UpidResponse.SerializeToString,
+            ),
+            'CreateDefaultPruneJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateDefaultPruneJob,
+                    request_deserializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.CreateDefaultPruneJobRequest.FromString,
+                    response_serializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.SerializeToString,
+            ),
+            'DeleteJobsOfDatastore': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteJobsOfDatastore,
+                    request_deserializer=pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.DeleteJobsOfDatastoreRequest.FromString,
+                    response_serializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.SerializeToString,
             ),
             'StartCollection': grpc.unary_unary_rpc_method_handler(
                     servicer.StartCollection,
@@ -213,6 +361,249 @@ class Gc:
             '/pbs_cloud.proto.gc.v1.Gc/PruneDatastore',
             pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.PruneDatastoreRequest.SerializeToString,
             pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.UpidResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Verify(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pbs_cloud.proto.gc.v1.Gc/Verify',
+            pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.VerifyRequest.SerializeToString,
+            pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.UpidResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pbs_cloud.proto.gc.v1.Gc/ListJobs',
+            pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.ListJobsRequest.SerializeToString,
+            pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.ListJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pbs_cloud.proto.gc.v1.Gc/GetJob',
+            pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.JobRequest.SerializeToString,
+            pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.GetJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pbs_cloud.proto.gc.v1.Gc/CreateJob',
+            pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.CreateJobRequest.SerializeToString,
+            pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pbs_cloud.proto.gc.v1.Gc/UpdateJob',
+            pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.UpdateJobRequest.SerializeToString,
+            pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pbs_cloud.proto.gc.v1.Gc/DeleteJob',
+            pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.DeleteJobRequest.SerializeToString,
+            pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RunJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pbs_cloud.proto.gc.v1.Gc/RunJob',
+            pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.JobRequest.SerializeToString,
+            pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.UpidResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateDefaultPruneJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pbs_cloud.proto.gc.v1.Gc/CreateDefaultPruneJob',
+            pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.CreateDefaultPruneJobRequest.SerializeToString,
+            pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteJobsOfDatastore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pbs_cloud.proto.gc.v1.Gc/DeleteJobsOfDatastore',
+            pbs__cloud_dot_proto_dot_gc_dot_v1_dot_gc__pb2.DeleteJobsOfDatastoreRequest.SerializeToString,
+            pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,19 @@ class GcStub:
     """One group (rest-api C.7 `prune`): with its result, or in a task."""
     PruneDatastore: _grpc.UnaryUnaryMultiCallable[_gc_pb2.PruneDatastoreRequest, _chunkstore_pb2.UpidResponse]
     """All groups of a namespace and below, in a task (rest-api C.7 `prune-datastore`)."""
+    Verify: _grpc.UnaryUnaryMultiCallable[_gc_pb2.VerifyRequest, _chunkstore_pb2.UpidResponse]
+    """A snapshot, a group, or a namespace and below, in a task (rest-api C.7 `verify`)."""
+    ListJobs: _grpc.UnaryUnaryMultiCallable[_gc_pb2.ListJobsRequest, _gc_pb2.ListJobsResponse]
+    """--- configured jobs (rest-api C.11, C.12); `kind` is `prune` or `verify`"""
+    GetJob: _grpc.UnaryUnaryMultiCallable[_gc_pb2.JobRequest, _gc_pb2.GetJobResponse]
+    CreateJob: _grpc.UnaryUnaryMultiCallable[_gc_pb2.CreateJobRequest, _common_pb2.Empty]
+    UpdateJob: _grpc.UnaryUnaryMultiCallable[_gc_pb2.UpdateJobRequest, _common_pb2.Empty]
+    DeleteJob: _grpc.UnaryUnaryMultiCallable[_gc_pb2.DeleteJobRequest, _common_pb2.Empty]
+    RunJob: _grpc.UnaryUnaryMultiCallable[_gc_pb2.JobRequest, _chunkstore_pb2.UpidResponse]
+    CreateDefaultPruneJob: _grpc.UnaryUnaryMultiCallable[_gc_pb2.CreateDefaultPruneJobRequest, _common_pb2.Empty]
+    """Retention that came with a new datastore becomes a prune job (rest-api C.12)."""
+    DeleteJobsOfDatastore: _grpc.UnaryUnaryMultiCallable[_gc_pb2.DeleteJobsOfDatastoreRequest, _common_pb2.Empty]
+    """The jobs of a datastore that was removed."""
     StartCollection: _grpc.UnaryUnaryMultiCallable[_gc_pb2.StartCollectionRequest, _gc_pb2.StartCollectionResponse]
     """Garbage collection of one datastore, in a task (rest-api C.7, D.6)."""
     GetCollectionStatus: _grpc.UnaryUnaryMultiCallable[_collection_pb2.ListCollectionsRequest, _gc_pb2.GetCollectionStatusResponse]
@@ -55,6 +68,19 @@ class GcAsyncStub(GcStub):
     """One group (rest-api C.7 `prune`): with its result, or in a task."""
     PruneDatastore: _aio.UnaryUnaryMultiCallable[_gc_pb2.PruneDatastoreRequest, _chunkstore_pb2.UpidResponse]  # type: ignore[assignment]
     """All groups of a namespace and below, in a task (rest-api C.7 `prune-datastore`)."""
+    Verify: _aio.UnaryUnaryMultiCallable[_gc_pb2.VerifyRequest, _chunkstore_pb2.UpidResponse]  # type: ignore[assignment]
+    """A snapshot, a group, or a namespace and below, in a task (rest-api C.7 `verify`)."""
+    ListJobs: _aio.UnaryUnaryMultiCallable[_gc_pb2.ListJobsRequest, _gc_pb2.ListJobsResponse]  # type: ignore[assignment]
+    """--- configured jobs (rest-api C.11, C.12); `kind` is `prune` or `verify`"""
+    GetJob: _aio.UnaryUnaryMultiCallable[_gc_pb2.JobRequest, _gc_pb2.GetJobResponse]  # type: ignore[assignment]
+    CreateJob: _aio.UnaryUnaryMultiCallable[_gc_pb2.CreateJobRequest, _common_pb2.Empty]  # type: ignore[assignment]
+    UpdateJob: _aio.UnaryUnaryMultiCallable[_gc_pb2.UpdateJobRequest, _common_pb2.Empty]  # type: ignore[assignment]
+    DeleteJob: _aio.UnaryUnaryMultiCallable[_gc_pb2.DeleteJobRequest, _common_pb2.Empty]  # type: ignore[assignment]
+    RunJob: _aio.UnaryUnaryMultiCallable[_gc_pb2.JobRequest, _chunkstore_pb2.UpidResponse]  # type: ignore[assignment]
+    CreateDefaultPruneJob: _aio.UnaryUnaryMultiCallable[_gc_pb2.CreateDefaultPruneJobRequest, _common_pb2.Empty]  # type: ignore[assignment]
+    """Retention that came with a new datastore becomes a prune job (rest-api C.12)."""
+    DeleteJobsOfDatastore: _aio.UnaryUnaryMultiCallable[_gc_pb2.DeleteJobsOfDatastoreRequest, _common_pb2.Empty]  # type: ignore[assignment]
+    """The jobs of a datastore that was removed."""
     StartCollection: _aio.UnaryUnaryMultiCallable[_gc_pb2.StartCollectionRequest, _gc_pb2.StartCollectionResponse]  # type: ignore[assignment]
     """Garbage collection of one datastore, in a task (rest-api C.7, D.6)."""
     GetCollectionStatus: _aio.UnaryUnaryMultiCallable[_collection_pb2.ListCollectionsRequest, _gc_pb2.GetCollectionStatusResponse]  # type: ignore[assignment]
@@ -84,6 +110,73 @@ class GcServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_chunkstore_pb2.UpidResponse, _abc.Awaitable[_chunkstore_pb2.UpidResponse]]:
         """All groups of a namespace and below, in a task (rest-api C.7 `prune-datastore`)."""
+
+    @_abc_1.abstractmethod
+    def Verify(
+        self,
+        request: _gc_pb2.VerifyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_chunkstore_pb2.UpidResponse, _abc.Awaitable[_chunkstore_pb2.UpidResponse]]:
+        """A snapshot, a group, or a namespace and below, in a task (rest-api C.7 `verify`)."""
+
+    @_abc_1.abstractmethod
+    def ListJobs(
+        self,
+        request: _gc_pb2.ListJobsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gc_pb2.ListJobsResponse, _abc.Awaitable[_gc_pb2.ListJobsResponse]]:
+        """--- configured jobs (rest-api C.11, C.12); `kind` is `prune` or `verify`"""
+
+    @_abc_1.abstractmethod
+    def GetJob(
+        self,
+        request: _gc_pb2.JobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gc_pb2.GetJobResponse, _abc.Awaitable[_gc_pb2.GetJobResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def CreateJob(
+        self,
+        request: _gc_pb2.CreateJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_common_pb2.Empty, _abc.Awaitable[_common_pb2.Empty]]: ...
+
+    @_abc_1.abstractmethod
+    def UpdateJob(
+        self,
+        request: _gc_pb2.UpdateJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_common_pb2.Empty, _abc.Awaitable[_common_pb2.Empty]]: ...
+
+    @_abc_1.abstractmethod
+    def DeleteJob(
+        self,
+        request: _gc_pb2.DeleteJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_common_pb2.Empty, _abc.Awaitable[_common_pb2.Empty]]: ...
+
+    @_abc_1.abstractmethod
+    def RunJob(
+        self,
+        request: _gc_pb2.JobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_chunkstore_pb2.UpidResponse, _abc.Awaitable[_chunkstore_pb2.UpidResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def CreateDefaultPruneJob(
+        self,
+        request: _gc_pb2.CreateDefaultPruneJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_common_pb2.Empty, _abc.Awaitable[_common_pb2.Empty]]:
+        """Retention that came with a new datastore becomes a prune job (rest-api C.12)."""
+
+    @_abc_1.abstractmethod
+    def DeleteJobsOfDatastore(
+        self,
+        request: _gc_pb2.DeleteJobsOfDatastoreRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_common_pb2.Empty, _abc.Awaitable[_common_pb2.Empty]]:
+        """The jobs of a datastore that was removed."""
 
     @_abc_1.abstractmethod
     def StartCollection(

@@ -89,6 +89,11 @@ class ContentRpc:
         verdicts = await to_the_end(work)
         return pb.PruneGroupResponse(snapshots=[to_message(verdict, pb.PrunedSnapshot) for verdict in verdicts])
 
+    async def SetVerifyState(self, request: pb.SetVerifyStateRequest, context: RpcContext) -> common_pb2.Empty:
+        verification = from_message(request.verification, t.Verification)
+        await to_the_end(self._services.snapshots.set_verify_state(context.call, _key(request.snapshot), verification))
+        return EMPTY
+
     async def UploadLog(self, request: AsyncIterator[bytes], context: RpcContext) -> common_pb2.Empty:
         key = _key(context.parameters(pb.SnapshotRequest))
         await to_the_end(self._services.logs.upload(context.call, key, request))

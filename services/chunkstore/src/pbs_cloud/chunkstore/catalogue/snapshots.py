@@ -15,15 +15,17 @@ from pbs_cloud.chunkstore.catalogue.removal import Removal, mark_committed, requ
 from pbs_cloud.chunkstore.catalogue.rows import ENOENT, Group, Snapshot, Store, find_group, find_snapshot, usable_store
 from pbs_cloud.contracts.chunkstore import types as t
 from pbs_cloud.contracts.context import CallContext
-from pbs_cloud.contracts.errors import Conflict, Locked, NotFound
+from pbs_cloud.contracts.errors import Conflict, InvalidArgument, Locked, NotFound
 from pbs_cloud.contracts.rights import Privilege, require_access, require_owner
-from pbs_cloud.formats.manifest import BackupManifest
+from pbs_cloud.formats.manifest import BackupManifest, VerifyResult, VerifyState
+from pbs_cloud.formats.upid import Upid
 from pbs_cloud.runtime.database import Connection
 
 P = Privilege
 _DELETE = ((P.DATASTORE_MODIFY,), (P.DATASTORE_PRUNE,))
 _SHOW = ((P.DATASTORE_AUDIT,), (P.DATASTORE_BACKUP,))
 _CHANGE = ((P.DATASTORE_MODIFY,), (P.DATASTORE_BACKUP,))
+_VERIFY = ((P.DATASTORE_VERIFY,), (P.DATASTORE_BACKUP,))
 _FILES = ((P.DATASTORE_AUDIT, P.DATASTORE_READ), (P.DATASTORE_BACKUP,))
 
 
@@ -106,7 +108,22 @@ class Snapshots:
         def change(manifest: BackupManifest) -> None:
             manifest.notes = notes
 
-        await self._change_manifest(ctx, key, change)
+        await self._change_manifest(_where(ctx, key, _CHANGE), change)
+
+    async def set_verify_state(self, ctx: CallContext, key: t.SnapshotKey, found: t.Verification) -> None:
+        """Store the result of a verification, in a read-only datastore too (rest-api C, maintenance modes).
+
+        Raises InvalidArgument (no UPID, no state), NotFound, Conflict for an unfinished snapshot.
+        """
+        try:
+            state = VerifyState(Upid.parse(found.upid), VerifyResult(found.state))
+        except ValueError as error:
+            raise InvalidArgument(f"verification: {error}", field="verification") from error
+
+        def change(manifest: BackupManifest) -> None:
+            manifest.verify_state = state
+
+        await self._change_manifest(_where(ctx, key, _VERIFY), change, writing=False)
 
     async def protected(self, ctx: CallContext, key: t.SnapshotKey) -> bool:
         """False for a snapshot that does not exist, if the caller may see it or owns its group."""
@@ -139,11 +156,15 @@ class Snapshots:
             await connection.execute("UPDATE snapshot SET protected = $2 WHERE id = $1", snapshot.id, protected)
 
     async def _change_manifest(
-        self, ctx: CallContext, key: t.SnapshotKey, change: Callable[[BackupManifest], None]
+        self,
+        target: tuple[Access, SnapshotPlace],
+        change: Callable[[BackupManifest], None],
+        *,
+        writing: bool = True,
     ) -> None:
-        access, where = _where(ctx, key, _CHANGE)
-        async with self._parts.database.tenant(ctx.tenant_id) as connection:
-            store = await access.store(connection, writing=True)
+        access, where = target
+        async with self._parts.database.tenant(access.ctx.tenant_id) as connection:
+            store = await access.store(connection, writing=writing)
             snapshot = await _require(connection, access, store, where, lock="FOR NO KEY UPDATE")
             _finished_manifest(snapshot)
             await rewrite_manifest(connection, self._parts.backends.of(store), store, snapshot, change)

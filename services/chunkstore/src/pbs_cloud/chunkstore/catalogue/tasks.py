@@ -34,25 +34,26 @@ tenant_id = $1 AND ($3 OR auth_id = $2 OR split_part(auth_id, '!', 1) = $2
   OR (worker_type IN ('garbage_collection', 'prune', 'prunejob') AND store = ANY($4::text[]))
   OR (worker_type = 'verificationjob' AND store = ANY($5::text[])))
 """
-# $6 store, $7 user filter, $8 type filter, $9 since, $10 until
+# $6 store, $7 user filter, $8 type filter, $9 worker id, $10 since, $11 until
 _FILTER = """
 ($6::text IS NULL OR store = $6) AND ($7::text IS NULL OR position($7 IN auth_id) > 0)
 AND ($8::text IS NULL OR position($8 IN worker_type) > 0)
-AND ($9::bigint IS NULL OR starttime >= $9) AND ($10::bigint IS NULL OR starttime <= $10)
+AND ($9::text IS NULL OR worker_id = $9)
+AND ($10::bigint IS NULL OR starttime >= $10) AND ($11::bigint IS NULL OR starttime <= $11)
 """
-# $11 leave out OK, $12 kinds of status or null
+# $12 leave out OK, $13 kinds of status or null
 _ENDED = """
-NOT ($11 AND status = 'OK') AND ($12::text[] IS NULL OR CASE
+NOT ($12 AND status = 'OK') AND ($13::text[] IS NULL OR CASE
   WHEN status = 'OK' THEN 'ok' WHEN status LIKE 'WARNINGS: %' THEN 'warning'
-  WHEN status = 'unknown' THEN 'unknown' ELSE 'error' END = ANY($12))
+  WHEN status = 'unknown' THEN 'unknown' ELSE 'error' END = ANY($13))
 """
 _COUNT = "SELECT count(*) FROM task"
 _RUNNING_WHERE = f"WHERE endtime IS NULL AND {_VISIBLE} AND {_FILTER}"
 _COUNT_RUNNING = f"{_COUNT} {_RUNNING_WHERE}"
-_RUNNING = f"{_COLUMNS} {_RUNNING_WHERE} ORDER BY starttime DESC, id DESC OFFSET $11 LIMIT $12"
+_RUNNING = f"{_COLUMNS} {_RUNNING_WHERE} ORDER BY starttime DESC, id DESC OFFSET $12 LIMIT $13"
 _STOPPED = (
     f"{_COLUMNS} WHERE endtime IS NOT NULL AND {_VISIBLE} AND {_FILTER} AND {_ENDED}"
-    " ORDER BY endtime DESC, id DESC OFFSET $13 LIMIT $14"
+    " ORDER BY endtime DESC, id DESC OFFSET $14 LIMIT $15"
 )
 _LOG = """
 SELECT endtime IS NULL AS active, (SELECT coalesce(max(n), 0) FROM task_log WHERE task_id = t.id) AS total,
@@ -171,7 +172,7 @@ async def _conditions(connection: Connection, caller: Caller, wanted: t.TaskFilt
     """Parameters of ``_VISIBLE`` and ``_FILTER``."""
     texts = [
         None if text is None else text.replace("\x00", "\ufffd")
-        for text in (wanted.store, wanted.userfilter, wanted.typefilter)
+        for text in (wanted.store, wanted.userfilter, wanted.typefilter, wanted.worker_id)
     ]
     return (*await _visibility(connection, caller), *texts, wanted.since, wanted.until)
 

@@ -87,6 +87,7 @@ UPDATE chunk SET state = 3, owner_session = NULL, writer = NULL
 WHERE datastore_id = $1 AND digest = $2 AND state = 2
 """
 _FIND = "SELECT state, location, size FROM chunk WHERE datastore_id = $1 AND digest = $2"
+_FIND_ALL = "SELECT digest, state, location, size FROM chunk WHERE datastore_id = $1 AND digest = ANY($2)"
 _COUNT = """
 INSERT INTO usage_counter (datastore_id, writer, tenant_id, bytes) VALUES ($1, $2, $3, $4)
 ON CONFLICT (datastore_id, writer) DO UPDATE SET bytes = usage_counter.bytes + excluded.bytes
@@ -218,15 +219,21 @@ async def live_among(db: Connection, datastore: int, digests: Sequence[bytes]) -
     return {row["digest"] for row in await db.fetch(_LIVE_AMONG, datastore, digests)}
 
 
-async def mark_corrupt(db: Connection, datastore: int, digest: bytes) -> None:
-    """A live chunk's object is damaged."""
-    await db.execute(_MARK_CORRUPT, datastore, digest)
+async def mark_corrupt(db: Connection, datastore: int, digest: bytes) -> bool:
+    """A live chunk's object is damaged; whether the row was live."""
+    return bool(await db.execute(_MARK_CORRUPT, datastore, digest) == "UPDATE 1")
 
 
 async def find(db: Connection, datastore: int, digest: bytes) -> FoundChunk | None:
     """What a reader needs of a chunk's row."""
     row = await db.fetchrow(_FIND, datastore, digest)
     return None if row is None else FoundChunk(ChunkState(row["state"]), row["location"], row["size"])
+
+
+async def find_all(db: Connection, datastore: int, digests: Sequence[bytes]) -> dict[bytes, FoundChunk]:
+    """`find` for many; what has no row is left out."""
+    rows = await db.fetch(_FIND_ALL, datastore, digests)
+    return {row["digest"]: FoundChunk(ChunkState(row["state"]), row["location"], row["size"]) for row in rows}
 
 
 async def count(db: Connection, datastore: int, tenant: str, growth: int) -> None:

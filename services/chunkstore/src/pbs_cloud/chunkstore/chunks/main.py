@@ -7,6 +7,8 @@ import os
 from pbs_cloud.chunkstore.chunks.rpc import ChunksRpc
 from pbs_cloud.chunkstore.chunks.service import ChunkService
 from pbs_cloud.chunkstore.chunks.stores import StoreRegistry
+from pbs_cloud.chunkstore.chunks.verification import Verification
+from pbs_cloud.chunkstore.chunks.verification_rpc import VerifierRpc
 from pbs_cloud.runtime.database import Database
 from pbs_cloud.runtime.grpc_server import GrpcServer
 from pbs_cloud.runtime.lifecycle import Component, run_components
@@ -18,7 +20,7 @@ _CONNECTIONS = 8
 
 
 async def main(settings: Settings) -> None:
-    """Serve `Chunks` until SIGTERM."""
+    """Serve `Chunks` and `Verifier` until SIGTERM."""
     await run_components(settings, components(settings))
 
 
@@ -37,4 +39,5 @@ def components(settings: Settings) -> list[Component]:
         parts.append(regions)
     server = GrpcServer("chunks", settings.services.chunks, settings, ready=database.ready)
     ChunksRpc(ChunkService(database, stores), regions).add_to(server)
+    VerifierRpc(Verification(database, stores)).add_to(server)
     return [*parts, server]

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import TypeVar
 from uuid import UUID
 
 from pbs_cloud.chunkstore.backends.port import ChunkBackend
@@ -29,6 +30,8 @@ from pbs_cloud.formats import blob
 from pbs_cloud.formats.errors import FormatError
 from pbs_cloud.runtime.database import Database
 from pbs_cloud.runtime.logging import get_logger
+
+T = TypeVar("T")
 
 WAIT_SECONDS = 30.0
 """How long an upload waits for its digest's other writer or for a deletion."""
@@ -286,6 +289,51 @@ class ChunkStore:
         metrics.CORRUPT.inc()
         _log.error("chunk is damaged", digest=digest.hex(), datastore=self.ids.datastore)
         return True
+
+    async def retire(self, digest: bytes, location: str | None, look: Callable[[], Awaitable[T | None]]) -> T | None:
+        """Look again under the digest's lock; if there still is a finding, the row becomes `corrupt` and the object is
+        set aside, so that the next upload restores it (formats 11.2). Answers the finding.
+
+        A row that was not live is left alone: somebody else deals with it.
+        """
+        await self._locks.acquire(digest)
+        try:
+            finding = await look()
+            if finding is None:
+                return None
+            async with self._database.tenant(self.ids.tenant) as db:
+                marked = await claim_db.mark_corrupt(db, self.ids.datastore, digest)
+            if marked:
+                metrics.CORRUPT.inc()
+                _log.error("chunk is damaged", digest=digest.hex(), datastore=self.ids.datastore)
+                await self._set_aside(digest, location)
+        finally:
+            self._locks.release(digest)
+        return finding
+
+    async def set_aside_leftover(self, digest: bytes) -> None:
+        """In a directory: set the file of a `corrupt` row aside that nobody has come to yet."""
+        if self.backend.immediate:
+            return
+        await self._locks.acquire(digest)
+        try:
+            async with self._database.tenant(self.ids.tenant) as db:
+                row = await claim_db.find(db, self.ids.datastore, digest)
+            if row is not None and row.state is ChunkState.CORRUPT:
+                await self._set_aside(digest, row.location)
+        finally:
+            self._locks.release(digest)
+
+    async def _set_aside(self, digest: bytes, location: str | None) -> None:
+        """An object that lies elsewhere (adopted) or is missing stays as it is."""
+        if location is not None:
+            return
+        try:
+            await self.backend.set_aside_chunk(digest)
+        except NotFound:
+            return
+        except PbsError as error:
+            _log.warning("damaged chunk not set aside", digest=digest.hex(), error=error.message)
 
     async def _reads_well(self, digest: bytes, location: str | None) -> bool:
         try:
