@@ -153,8 +153,12 @@ class LocalBackend:
         def call() -> T:
             return work(*args, **kwargs)
 
+        running = asyncio.get_running_loop().run_in_executor(self._executor, call)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait([running])  # descriptors stay open, and locks held, while the thread works with them
+            raise
         except OSError as error:
             raise files.as_pbs_error(error, what) from error
 
