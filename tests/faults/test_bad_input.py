@@ -171,7 +171,7 @@ async def test_header_bombs(victim: ProductServer, tenant: Tenant) -> None:
     """A header list over 16 KiB is refused, however small it is on the wire; memory does not grow with it."""
     entry = ("x-bomb", "b" * 3000)
     async with _witness(victim, tenant):
-        session = await _open_session(tenant)
+        session = await _open_session(tenant, "bomb")
         assert await session.previous_backup_time() is None
         first = _block(*REQUEST, entry)
         session.connection.send_raw(frame(HEADERS, 5, NEXT, first))

@@ -80,7 +80,7 @@ async def _recovers(product: ProductServer, tenant: Tenant, committed: dict[int,
 
 async def test_postgres_gone_for_ten_seconds() -> None:
     """`/ready` says so, `/health` does not care; lists fail or wait, and everything works again by itself."""
-    postgres = PostgresServer().start()
+    postgres = await asyncio.to_thread(PostgresServer().start)
     product = ProductServer({"PBS_DATABASE_URL": postgres.url})
     try:
         await asyncio.to_thread(product.start)
@@ -152,7 +152,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 async def test_full_disk(small_disk: Path) -> None:
     """The upload that finds no room is refused; what was committed restores; with room again backups work."""
-    postgres, nats = PostgresServer().start(), NatsServer().start()
+    postgres, nats = await asyncio.to_thread(PostgresServer().start), NatsServer().start()
     environment = {"PBS_DATABASE_URL": postgres.url, "PBS_NATS_URL": nats.url}
     product = ProductServer(environment, data_dir=small_disk)
     try:
