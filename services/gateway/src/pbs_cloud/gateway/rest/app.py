@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
-from pbs_cloud.gateway.rest.endpoints.general import REPOSITORY_ID
+from pbs_cloud.gateway.rest.endpoints.general import PRODUCT_VERSION
 from pbs_cloud.gateway.rest.tree import ApiTree
 from pbs_cloud.runtime.settings import Settings
 from pbs_cloud.runtime.telemetry import CONTENT_TYPE, render_metrics
@@ -30,7 +30,7 @@ def create_app(tree: ApiTree, settings: Settings, missing: Missing) -> FastAPI:
     @app.get("/healthz")
     async def health() -> Response:
         """Liveness only: asks nobody."""
-        return JSONResponse({"status": "healthy", "version": REPOSITORY_ID})
+        return JSONResponse({"status": "healthy", "version": PRODUCT_VERSION})
 
     @app.get("/ready")
     @app.get("/readyz")

@@ -20,7 +20,8 @@ AREA = Area("General")
 # What this server can do to stock clients, not the product's version.
 API_VERSION: Final = "4.2"
 API_RELEASE: Final = "3"
-REPOSITORY_ID: Final = hashlib.sha256(f"pbs-cloud {package_version('pbs-cloud-gateway')}".encode()).hexdigest()[:16]
+PRODUCT_VERSION: Final = package_version("pbs-cloud-gateway")
+REPOSITORY_ID: Final = hashlib.sha256(f"pbs-cloud {PRODUCT_VERSION}".encode()).hexdigest()[:16]
 
 
 @AREA.get("ping", access=Public())
