@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pbs_cloud.contracts.chunkstore.catalogue import CatalogueClient
+from pbs_cloud.contracts.chunkstore.verifier import VerifierClient
 from pbs_cloud.gc.jobs import Job, JobRunner
 from pbs_cloud.gc.prune import Prune
 from pbs_cloud.gc.rpc import GcRpc
 from pbs_cloud.gc.service import SWEEP, GcService
 from pbs_cloud.gc.tasks import TaskRunner
+from pbs_cloud.gc.verification.verify import Verify
 from pbs_cloud.proto.gc.v1 import gc_pb2_grpc
 from pbs_cloud.runtime.database import Database
 from pbs_cloud.runtime.grpc_channel import ChannelComponent
@@ -34,12 +36,15 @@ def components(settings: Settings) -> list[Component]:
     """The parts of one process in starting order."""
     database = Database(settings.database_url_for(SERVICE), schema=SERVICE, application_name=settings.process_name)
     channel = ChannelComponent(settings.services.catalogue, settings)
+    chunks = ChannelComponent(settings.services.chunks, settings)
     catalogue = CatalogueClient(channel.channel)
     runners = [JobRunner(database, job) for job in jobs(catalogue)]
     tasks = TaskRunner(catalogue, f"gc-{settings.host_name}-{settings.worker_index}")
+    verify = Verify(catalogue, VerifierClient(chunks.channel), tasks)
     server = GrpcServer(SERVICE, settings.services.gc, settings, ready=database.ready)
-    server.add_service(gc_pb2_grpc.add_GcServicer_to_server, GcRpc(GcService(database), Prune(catalogue, tasks)))
-    return [database, channel, tasks, *runners, server]
+    rpc = GcRpc(GcService(database), Prune(catalogue, tasks), verify)
+    server.add_service(gc_pb2_grpc.add_GcServicer_to_server, rpc)
+    return [database, channel, chunks, tasks, *runners, server]
 
 
 async def main(settings: Settings) -> None:

@@ -9,16 +9,20 @@ from pbs_cloud.formats.errors import FormatError
 from pbs_cloud.formats.prune import KeepOptions
 from pbs_cloud.gc.prune import Prune
 from pbs_cloud.gc.service import GcService
+from pbs_cloud.gc.verification.rpc import VerifyRpc
+from pbs_cloud.gc.verification.verify import Verify
 from pbs_cloud.proto.chunkstore.v1 import chunkstore_pb2
 from pbs_cloud.proto.common.v1 import common_pb2
 from pbs_cloud.proto.gc.v1 import gc_pb2 as pb
+from pbs_cloud.proto.gc.v1 import gc_pb2_grpc
 from pbs_cloud.runtime.grpc_server import RpcContext
 
 
-class GcRpc:
+class GcRpc(VerifyRpc, gc_pb2_grpc.GcServicer):
     """Thin on purpose."""
 
-    def __init__(self, service: GcService, prune: Prune) -> None:
+    def __init__(self, service: GcService, prune: Prune, verify: Verify) -> None:
+        VerifyRpc.__init__(self, verify)
         self._service = service
         self._prune = prune
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from pbs_cloud.contracts.chunkstore.catalogue import CatalogueClient
+from pbs_cloud.contracts.chunkstore.types import SnapshotKey
 from pbs_cloud.contracts.context import CallContext
-from pbs_cloud.contracts.errors import PbsError
+from pbs_cloud.contracts.errors import Conflict, PbsError, Unavailable
 from pbs_cloud.runtime.lifecycle import Component
 from pbs_cloud.runtime.logging import get_logger
 from pbs_cloud.runtime.telemetry import Counter
 
 ABORTED = "task aborted"
 RENEW_SECONDS = 5.0
+START_SECONDS = 30.0
+"""How long a new task waits until what an earlier process with this id left behind is ended."""
 _FLUSH_LINES = 200
 _log = get_logger(__name__)
 _TASKS = Counter("pbs_gc_tasks", "Tasks that ended", ["type", "result"])
@@ -75,10 +79,12 @@ class TaskRunner(Component):
         self._catalogue = catalogue
         self._process_id = process_id
         self._running: dict[str, _Running] = {}
+        self._sessions: set[str] = set()
+        self._cleared = asyncio.Event()
         self._renewal: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to renew; what an earlier process with this id left behind is ended first."""
+        """Begin to renew; what an earlier process with this id left behind is ended before the first task."""
         self._renewal = asyncio.create_task(self._renew_for_ever())
 
     async def stop(self) -> None:
@@ -96,14 +102,36 @@ class TaskRunner(Component):
         """Start ``body`` as a task of the caller (or of ``auth_id``) and answer its UPID.
 
         A ``PbsError`` or a cancellation of the body is the task's result, never the caller's.
+
+        Raises Unavailable (the catalogue is away).
         """
+        await self._wait_until_cleared()
         upid = await self._catalogue.create_task(
             ctx, worker_type, worker_id, process_id=self._process_id, auth_id=auth_id
         )
         log = TaskLog(self._catalogue, ctx, upid)
         work = asyncio.create_task(self._run(ctx, worker_type, log, body), name=upid)
         self._running[upid] = _Running(work, log)
+        work.add_done_callback(lambda _: self._running.pop(upid, None))
         return upid
+
+    def is_running(self, upid: str) -> bool:
+        """Whether this process runs the task."""
+        return upid in self._running
+
+    @asynccontextmanager
+    async def reading(self, ctx: CallContext, snapshot: SnapshotKey) -> AsyncIterator[str]:
+        """Pin a snapshot for as long as the block lasts; its session's id. Raises as ``open_reader``."""
+        session = await self._catalogue.open_reader(ctx, snapshot, process_id=self._process_id, with_task=False)
+        self._sessions.add(session.session_id)
+        try:
+            yield session.session_id
+        finally:
+            self._sessions.discard(session.session_id)
+            try:
+                await asyncio.shield(self._catalogue.close_session(ctx, session.session_id))
+            except PbsError as error:  # its lease runs out
+                _log.info("session not closed", error=error.message)
 
     async def wait(self, upid: str) -> None:
         """Until the task has ended; a caller that goes away does not stop it."""
@@ -112,12 +140,9 @@ class TaskRunner(Component):
             await asyncio.shield(asyncio.gather(running.work, return_exceptions=True))
 
     async def _run(self, ctx: CallContext, worker_type: str, log: TaskLog, body: Body) -> None:
-        try:
-            status = await self._outcome(log, body)
-            _TASKS.labels(worker_type, "ok" if status == "OK" else "other").inc()
-            await asyncio.shield(self._finish(ctx, log, status))
-        finally:
-            self._running.pop(log.upid, None)
+        status = await self._outcome(log, body)
+        _TASKS.labels(worker_type, "ok" if status == "OK" else "other").inc()
+        await asyncio.shield(self._finish(ctx, log, status))
 
     async def _outcome(self, log: TaskLog, body: Body) -> str:
         try:
@@ -140,23 +165,40 @@ class TaskRunner(Component):
             _log.warning("end of task not recorded", upid=log.upid, status=status, error=error.message)
 
     async def _renew_for_ever(self) -> None:
-        expired = False
         while True:
             try:
-                if not expired:
+                if not self._cleared.is_set():
                     await self._catalogue.expire_process(self._process_id)
-                    expired = True
+                    self._cleared.set()
                 await self._renew()
             except PbsError as error:
                 _log.warning("leases not renewed", error=error.message)
             await asyncio.sleep(RENEW_SECONDS)
 
     async def _renew(self) -> None:
-        if not self._running:
+        """Leases before logs: a log that cannot be written must cost no lease."""
+        if not self._running and not self._sessions:
             return
-        for running in list(self._running.values()):
-            await running.log.flush()
-        leases = await self._catalogue.renew_leases(self._process_id, (), tuple(self._running))
+        leases = await self._catalogue.renew_leases(self._process_id, tuple(self._sessions), tuple(self._running))
         for upid in leases.stop_requested_upids:
-            if upid in self._running:
-                self._running[upid].work.cancel()
+            self._cancel(upid)
+        for upid, running in list(self._running.items()):
+            try:
+                await running.log.flush()
+            except Unavailable as error:
+                _log.info("task log waits", upid=upid, error=error.message)
+            except Conflict:  # its lease ran out: for everybody else it has ended
+                self._cancel(upid)
+
+    def _cancel(self, upid: str) -> None:
+        running = self._running.get(upid)
+        if running is not None and not running.stopped:
+            running.stopped = True
+            running.work.cancel()
+
+    async def _wait_until_cleared(self) -> None:
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await self._cleared.wait()
+        except TimeoutError as error:
+            raise Unavailable("the catalogue is not available") from error

@@ -22,6 +22,7 @@ from pbs_cloud.gateway.rest.endpoints import (
     tenants,
     tokens,
     users,
+    verify,
 )
 
 AREAS: tuple[Area, ...] = (
@@ -34,6 +35,7 @@ AREAS: tuple[Area, ...] = (
     contents.AREA,
     notes.AREA,
     prune.AREA,
+    verify.AREA,
     namespaces.AREA,
     downloads.AREA,
     archives.AREA,

@@ -19,6 +19,7 @@ STORE_BACKUP: Final = (P.DATASTORE_BACKUP,)
 STORE_MODIFY: Final = (P.DATASTORE_MODIFY,)
 STORE_PRUNE: Final = (P.DATASTORE_PRUNE,)
 STORE_READ: Final = (P.DATASTORE_READ,)
+STORE_VERIFY: Final = (P.DATASTORE_VERIFY,)
 
 NS: Final[Mapping[str, Param]] = {"ns": optional(common.NAMESPACE, "namespace; empty is the root", "")}
 GROUP: Final[Mapping[str, Param]] = {

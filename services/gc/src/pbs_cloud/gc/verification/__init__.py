@@ -1,0 +1,1 @@
+"""Verification of snapshots (formats 11)."""
