@@ -160,8 +160,8 @@ class ApiTree:
         try:
             return await success_reply(as_answer(await endpoint.handler(call)), target.format)
         finally:
-            if endpoint.changes_rights:
-                self._authenticator.drop()
+            if endpoint.changes_rights and context is not None:
+                self._authenticator.drop(None if context.caller.operator else context.tenant_id)
 
     async def _parameters(
         self, exchange: Exchange, endpoint: Endpoint, matched: Mapping[str, str]
