@@ -43,8 +43,14 @@ def store_folder() -> Iterator[Path]:
 def local_path(store_folder: Path, executor: ThreadPoolExecutor) -> Path:
     """A directory with a store in it."""
     path = store_folder / "local"
-    asyncio.run(LocalBackend(path, executor, mark=MARK).create())
+    asyncio.run(make_whole(LocalBackend(path, executor, mark=MARK)))
     return path
+
+
+async def make_whole(backend: ChunkBackend) -> None:
+    """A new store with everything that `create` leaves for later."""
+    await backend.create()
+    await backend.complete()
 
 
 @pytest.fixture(scope="session")

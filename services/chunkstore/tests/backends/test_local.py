@@ -140,7 +140,13 @@ async def test_hidden_files_and_lost_and_found_do_not_count(store_folder: Path, 
     (path / ".hidden").touch()
     made = LocalBackend(path, executor, mark=MARK)
     await made.create()
+    await made.write_chunk(bytes(32), [b"a chunk before its folder"], only_new=True)
+    with pytest.raises(DataCorrupt, match="0001 is missing"):
+        local_layout.check_layout(path, local_layout.store_owner())
+    await made.complete()
+    await made.complete()
     await made.check()
+    assert await made.read_chunk(bytes(32)) == b"a chunk before its folder"
     await made.put_file("vm/1/owner", b"x")
     await made.destroy()
     assert names_below(path) == {"lost+found", ".hidden"}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sys
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from pbs_cloud.chunkstore.backends import local_files as files
-from pbs_cloud.chunkstore.backends import local_layout
+from pbs_cloud.chunkstore.backends import local_layout, prefix_folders
 from pbs_cloud.chunkstore.backends.paths import check_key, directory_of
 from pbs_cloud.chunkstore.backends.port import READ_PIECE, Buffer, Space
 from pbs_cloud.contracts.errors import AlreadyExists, Unavailable
@@ -39,6 +40,28 @@ class LocalBackend:
 
     async def create(self, *, reuse: bool = False) -> None:
         await self._run("the datastore", self._create, reuse)
+
+    async def complete(self) -> None:
+        if not await self._run("the datastore", local_layout.is_pending, self.path):
+            return
+        ids = () if self._owner is None else (str(self._owner.uid), str(self._owner.gid))
+        maker = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            prefix_folders.__name__,
+            str(self.path),
+            *ids,
+            stdin=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            _, reason = await maker.communicate()
+        except asyncio.CancelledError:
+            maker.kill()
+            raise
+        if maker.returncode:
+            raise Unavailable(f"the folders of the datastore could not be made: {reason.decode().strip()[-200:]}")
+        await self._run("the datastore", self._mark_complete)
 
     async def check(self) -> None:
         await self._run("the datastore", self._check)
@@ -174,10 +197,15 @@ class LocalBackend:
         if not reuse or not (self.path / layout.CHUNK_DIR).is_dir():
             local_layout.create_layout(self.path, self._owner, self._mark)
             return
-        local_layout.check_layout(self.path, self._owner)
         if local_layout.read_mark(self.path) is not None:
             local_layout.require_mark(self.path, self._mark)
-        local_layout.write_mark(self._root(), self._owner, self._mark)
+        if not local_layout.is_pending(self.path):
+            local_layout.check_layout(self.path, self._owner)
+            local_layout.write_mark(self._root(), self._owner, self._mark, complete=True)
+
+    def _mark_complete(self) -> None:
+        files.sync_filesystem(self._root())
+        local_layout.write_mark(self._root(), self._owner, self._mark, complete=True)
 
     def _check(self) -> None:
         local_layout.check_layout(self.path, self._owner)
@@ -190,14 +218,16 @@ class LocalBackend:
         (self.path / local_layout.MARK_NAME).unlink(missing_ok=True)
 
     def _write_chunk(self, digest: bytes, parts: Sequence[Buffer], only_new: bool, durable: bool) -> bool:
+        write = files.write_new if only_new else files.write_replacing
         path = layout.chunk_path(digest)
         try:
-            if only_new:
-                return files.write_new(self._root(), path, parts, self._owner, durable=durable)
-            files.write_replacing(self._root(), path, parts, self._owner, durable=durable)
+            done = write(self._root(), path, parts, self._owner, durable=durable)
         except FileNotFoundError as error:
-            raise Unavailable(f"{layout.chunk_dir(digest)} is missing") from error
-        return True
+            if not local_layout.is_pending(self.path):
+                raise Unavailable(f"{layout.chunk_dir(digest)} is missing") from error
+            local_layout.make_prefix_folder(self._root(), layout.chunk_dir(digest), self._owner)
+            done = write(self._root(), path, parts, self._owner, durable=durable)
+        return done is not False
 
     def _size(self, path: str) -> int:
         opened = files.open_for_reading(self._root(), path)

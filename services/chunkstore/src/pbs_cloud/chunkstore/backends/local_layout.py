@@ -10,18 +10,18 @@ import shutil
 import stat
 from pathlib import Path
 
-from pbs_cloud.chunkstore.backends.local_files import FILE_MODE, Ownership, set_owner, sync_filesystem
+from pbs_cloud.chunkstore.backends import prefix_folders
+from pbs_cloud.chunkstore.backends.local_files import FILE_MODE, Ownership, set_owner, set_owner_at, sync_filesystem
 from pbs_cloud.contracts.errors import AlreadyExists, Conflict, DataCorrupt, Locked, NotFound
 from pbs_cloud.formats.layout import CHUNK_DIR, GC_STATUS_NAME, LOCK_NAME
 
 ROOT_MODE = 0o755
-CHUNK_DIRECTORY_MODE = 0o750
+CHUNK_DIRECTORY_MODE = prefix_folders.MODE
 MARK_NAME = ".pbs-cloud"
 """Hidden from a real PBS; says whose the directory is, and its flock is what the writing process holds."""
 
 OWNER_NAME = "backup"
 CONTENT_NAMES = ("vm", "ct", "host", "ns")
-_PREFIXES = 0x10000
 _IGNORED_NAMES = ("lost+found",)
 
 
@@ -37,7 +37,7 @@ def store_owner() -> Ownership | None:
 
 
 def create_layout(path: Path, owner: Ownership | None, mark: str) -> None:
-    """All of formats 7.4 "Create" in an empty or new directory, durable on return."""
+    """Formats 7.4 "Create" in an empty or new directory, durable on return, without the folders in `.chunks`."""
     path.mkdir(mode=ROOT_MODE, parents=True, exist_ok=True)
     names = {entry.name for entry in path.iterdir()}
     if CHUNK_DIR in names:
@@ -48,16 +48,18 @@ def create_layout(path: Path, owner: Ownership | None, mark: str) -> None:
     try:
         set_owner(root, ROOT_MODE, owner)
         _make_file(root, LOCK_NAME, b"", owner)
-        _make_chunk_directories(root, owner)
-        write_mark(root, owner, mark)
+        os.mkdir(CHUNK_DIR, CHUNK_DIRECTORY_MODE, dir_fd=root)
+        set_owner_at(root, CHUNK_DIR, CHUNK_DIRECTORY_MODE, owner)
+        write_mark(root, owner, mark, complete=False)
         sync_filesystem(root)
     finally:
         os.close(root)
 
 
-def write_mark(root: int, owner: Ownership | None, mark: str) -> None:
-    """Say that the directory is ours."""
-    _make_file(root, MARK_NAME, json.dumps({"hostname": mark}).encode() + b"\n", owner)
+def write_mark(root: int, owner: Ownership | None, mark: str, *, complete: bool) -> None:
+    """Say that the directory is ours, and whether all folders of the layout are there."""
+    content = {"hostname": mark} if complete else {"hostname": mark, "folders": "pending"}
+    _make_file(root, MARK_NAME, json.dumps(content).encode() + b"\n", owner)
 
 
 def read_mark(path: Path) -> str | None:
@@ -68,6 +70,14 @@ def read_mark(path: Path) -> str | None:
         return None
     except (ValueError, KeyError, TypeError):
         return ""
+
+
+def is_pending(path: Path) -> bool:
+    """Whether the directory was made by `create_layout` and its folders in `.chunks` are still to be made."""
+    try:
+        return bool(json.loads((path / MARK_NAME).read_bytes()).get("folders") == "pending")
+    except (FileNotFoundError, ValueError, AttributeError):
+        return False
 
 
 def check_layout(path: Path, owner: Ownership | None) -> None:
@@ -81,9 +91,15 @@ def check_layout(path: Path, owner: Ownership | None) -> None:
     _check_entry(path, "the directory", stat.S_IFDIR, ROOT_MODE, owner)
     _check_entry(path / CHUNK_DIR, CHUNK_DIR, stat.S_IFDIR, CHUNK_DIRECTORY_MODE, owner)
     _check_entry(path / LOCK_NAME, LOCK_NAME, stat.S_IFREG, FILE_MODE, owner)
-    for number in range(_PREFIXES):
+    for number in range(prefix_folders.COUNT):
         name = f"{CHUNK_DIR}/{number:04x}"
         _check_entry(f"{path}/{name}", name, stat.S_IFDIR, CHUNK_DIRECTORY_MODE, owner)
+
+
+def make_prefix_folder(root: int, folder: str, owner: Ownership | None) -> None:
+    """One folder below `.chunks`, for a chunk that came before its folder."""
+    prefix_folders.make_one(folder, root)
+    set_owner_at(root, folder, CHUNK_DIRECTORY_MODE, owner)
 
 
 def require_mark(path: Path, mark: str | None) -> None:
@@ -126,21 +142,6 @@ def destroy_layout(path: Path) -> None:
         (path / name).unlink(missing_ok=True)
     if path.is_dir() and not any(path.iterdir()):
         path.rmdir()
-
-
-def _make_chunk_directories(root: int, owner: Ownership | None) -> None:
-    os.mkdir(CHUNK_DIR, CHUNK_DIRECTORY_MODE, dir_fd=root)
-    chunks = os.open(CHUNK_DIR, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
-    try:
-        for number in range(_PREFIXES):
-            name = f"{number:04x}"
-            os.mkdir(name, CHUNK_DIRECTORY_MODE, dir_fd=chunks)
-            os.chmod(name, CHUNK_DIRECTORY_MODE, dir_fd=chunks)
-            if owner is not None:
-                os.chown(name, owner.uid, owner.gid, dir_fd=chunks)
-        set_owner(chunks, CHUNK_DIRECTORY_MODE, owner)
-    finally:
-        os.close(chunks)
 
 
 def _make_file(root: int, name: str, content: bytes, owner: Ownership | None) -> None:

@@ -58,6 +58,13 @@ class ChunkBackend(Protocol):
             AlreadyExists: there is a store (without `reuse`). Conflict: another server uses the place.
         """
 
+    async def complete(self) -> None:
+        """Do what `create` left for later; may take a minute. The store can be used meanwhile. Repeatable.
+
+        Raises:
+            NoSpace, Unavailable.
+        """
+
     async def check(self) -> None:
         """Require that the store is there, complete, ours, readable and writable.
 

@@ -55,6 +55,9 @@ class S3Backend:
             content = json.dumps({"hostname": self._mark}).encode()
             await self._put("create", "the mark", layout.in_use_key(self.prefix), content, only_new=True)
 
+    async def complete(self) -> None:
+        """Nothing is left for later in a bucket."""
+
     async def check(self) -> None:
         holder = await self._marked_by()
         if holder is None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 
 from pbs_cloud.chunkstore.catalogue.announce import announce, announce_usage
+from pbs_cloud.chunkstore.catalogue.background import Background
 from pbs_cloud.chunkstore.catalogue.names import refusing_bad_names
 from pbs_cloud.chunkstore.catalogue.parts import Parts
 from pbs_cloud.chunkstore.catalogue.rows import Store, find_store, list_stores, store_by_id
@@ -15,7 +17,6 @@ from pbs_cloud.chunkstore.catalogue.store_config import (
     new_config,
     require_digest,
 )
-from pbs_cloud.chunkstore.catalogue.task_rows import OK, NewTask, append_log, end_task, insert_task
 from pbs_cloud.contracts.chunkstore import types as t
 from pbs_cloud.contracts.context import CallContext, SystemContext
 from pbs_cloud.contracts.errors import AlreadyExists, Conflict, DataCorrupt, InvalidArgument, Locked, NotFound, PbsError
@@ -25,15 +26,15 @@ from pbs_cloud.formats.names import parse_datastore_name, parse_safe_id
 from pbs_cloud.runtime.database import Connection
 
 RESERVED = frozenset({"status"})
-PROCESS = "catalogue"
 _REMOVE_BATCH = 10_000
 
 
 class Datastores:
     """The datastores of a tenant."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, background: Background) -> None:
         self._parts = parts
+        self._background = background
         self._kind = "s3" if parts.settings.s3_bucket else "filesystem"
         self._destroying: set[int] = set()
 
@@ -45,19 +46,26 @@ class Datastores:
                 return
         try:
             store = await self._reserve(ctx, name, new_config(name, {}), reuse=True)
-            await self._make(ctx, store, reuse=True)
+            await self._make(store, reuse=True)
         except AlreadyExists:
             return
+        self._background.run(self._parts.backends.of(store).complete())
 
     async def create(self, ctx: CallContext, name: str, fields: Mapping[str, str], *, reuse: bool) -> str:
-        """Create a datastore; UPID of the task, which has ended and says whether it worked.
+        """Create a datastore; UPID of the task that says whether it worked. It can be used when this returns.
 
         Raises PermissionDenied, InvalidArgument (name, a field), AlreadyExists.
         """
         require(ctx.caller, "/datastore", Privilege.DATASTORE_ALLOCATE)
         config = new_config(name, fields)
         store = await self._reserve(ctx, name, config, reuse=reuse)
-        return await self._as_task(ctx, "create-datastore", store, self._make(ctx, store, reuse=reuse))
+        made = asyncio.ensure_future(self._make(store, reuse=reuse))
+        await asyncio.wait({made})
+        return await self._background.as_task(ctx, "create-datastore", store.name, self._complete(store, made))
+
+    async def _complete(self, store: Store, made: Awaitable[None]) -> None:
+        await made
+        await self._parts.backends.of(store).complete()
 
     async def update(
         self, ctx: CallContext, name: str, changes: Mapping[str, str], delete: Sequence[str], digest: str | None
@@ -72,7 +80,7 @@ class Datastores:
             await connection.execute("UPDATE datastore SET config = $2 WHERE id = $1", store.id, config)
 
     async def delete(self, ctx: CallContext, name: str, *, destroy_data: bool, digest: str | None) -> str:
-        """Remove a datastore, with ``destroy_data`` its bytes too; UPID of the task, which has ended.
+        """Remove a datastore, with ``destroy_data`` its bytes too; UPID of the task.
 
         Raises PermissionDenied, NotFound, Conflict (digest), Locked (in use).
         """
@@ -91,7 +99,7 @@ class Datastores:
             if not destroy_data:
                 await announce(connection, EventType.DATASTORE_REMOVED, ctx.tenant_id, store=name)
         work = self.destroy(store) if destroy_data else self._parts.backends.forget(store)
-        return await self._as_task(ctx, "delete-datastore", store, work)
+        return await self._background.as_task(ctx, "delete-datastore", store.name, work)
 
     async def listed(self, ctx: CallContext) -> tuple[list[t.Datastore], str]:
         """All datastores of the tenant, and the configuration digest; who asks shows what the caller may see."""
@@ -138,6 +146,7 @@ class Datastores:
     async def _finish_making(self, store: Store) -> None:
         """A creation that was cut off: the store is shown if its place is whole and ours."""
         try:
+            await self._parts.backends.of(store).complete()
             await self._parts.backends.of(store).check()
         except (NotFound, Conflict, DataCorrupt):
             await self._forget_new(store)
@@ -184,7 +193,7 @@ class Datastores:
         )
         return store_id
 
-    async def _make(self, ctx: CallContext, store: Store, *, reuse: bool) -> None:
+    async def _make(self, store: Store, *, reuse: bool) -> None:
         """Make the place of a new store and show it; what cannot be made leaves no row behind."""
         if store.state == "active":
             return
@@ -211,21 +220,6 @@ class Datastores:
         """A batch that is done well within a statement's time limit; whether there was anything to delete."""
         async with self._parts.database.tenant(store.tenant_id) as connection:
             return bool(await connection.fetchval(statement, store.id, _REMOVE_BATCH))
-
-    async def _as_task(self, ctx: CallContext, kind: str, store: Store, work: Awaitable[None]) -> str:
-        """Do ``work`` as a task that has ended when this returns; its failure is the task's."""
-        new = NewTask(ctx.tenant_id, kind, store.name, ctx.caller.auth_id, PROCESS)
-        async with self._parts.database.tenant(ctx.tenant_id) as connection:
-            upid = await insert_task(connection, new, self._parts.lease_seconds)
-            await append_log(connection, upid, [f"{kind} {store.name}"])
-        status = OK
-        try:
-            await work
-        except PbsError as error:
-            status = error.message
-        async with self._parts.database.tenant(ctx.tenant_id) as connection:
-            await end_task(connection, upid, status)
-        return upid
 
 
 _SOME_CHUNKS = """

@@ -12,6 +12,7 @@ from pbs_cloud.chunkstore.catalogue import rpc
 from pbs_cloud.chunkstore.catalogue.announce import PRODUCER
 from pbs_cloud.chunkstore.catalogue.parts import Backends, FileWrites, Parts
 from pbs_cloud.chunkstore.catalogue.services import Services
+from pbs_cloud.chunkstore.collection import rpc as collection_rpc
 from pbs_cloud.runtime.bus import Bus
 from pbs_cloud.runtime.database import Database
 from pbs_cloud.runtime.grpc_server import GrpcServer
@@ -53,9 +54,11 @@ def components(settings: Settings) -> list[Component]:
     database = Database(url, schema="chunkstore", application_name="catalogue", max_size=_CONNECTIONS)
     bus = Bus(settings.required_nats_url, name="catalogue")
     storage = _Storage(settings)
-    services = Services.build(Parts(database, storage.backends, settings, FileWrites()))
+    parts = Parts(database, storage.backends, settings, FileWrites())
+    services = Services.build(parts)
     server = GrpcServer("catalogue", settings.services.catalogue, settings, ready=database.ready)
     rpc.serve(server, services)
+    collection_rpc.serve(server, parts, services.closing)
     upkeep = BackgroundTask("upkeep", services.upkeep.run)
     relay = OutboxRelay(database, bus, producer=PRODUCER)
-    return [database, bus, relay, storage, upkeep, server]
+    return [database, bus, relay, storage, services.background, upkeep, server]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pbs_cloud.chunkstore.catalogue.background import Background
 from pbs_cloud.chunkstore.catalogue.client_log import ClientLogs
 from pbs_cloud.chunkstore.catalogue.closing import Closing
 from pbs_cloud.chunkstore.catalogue.datastores import Datastores
@@ -44,12 +45,14 @@ class Services:
     listings: Listings
     tasks: Tasks
     upkeep: Upkeep
+    background: Background
 
     @classmethod
     def build(cls, parts: Parts) -> Services:
         removal = Removal(parts)
         closing = Closing(parts, removal)
-        datastores = Datastores(parts)
+        background = Background(parts)
+        datastores = Datastores(parts, background)
         groups = Groups(parts, closing, removal)
         snapshots = Snapshots(parts, closing, removal)
         return cls(
@@ -69,4 +72,5 @@ class Services:
             listings=Listings(parts),
             tasks=Tasks(parts),
             upkeep=Upkeep(parts, closing, removal, datastores),
+            background=background,
         )
