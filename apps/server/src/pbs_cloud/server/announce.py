@@ -31,7 +31,7 @@ def first_steps(settings: Settings, fingerprint: str | None, secret: str | None)
         lines.append("The root token's secret was shown at the first start.")
         return "\n".join([*lines, ""])
     if not settings.print_root_token:
-        lines.append(f"Root token: {ROOT_AUTH_ID} (secret not printed: PBS_PRINT_ROOT_AUTH_ID is off)")
+        lines.append(f"Root token: {ROOT_AUTH_ID} (secret not printed: PBS_PRINT_ROOT_TOKEN is off)")
         return "\n".join([*lines, ""])
     lines += [
         f"Root token: {ROOT_AUTH_ID}",

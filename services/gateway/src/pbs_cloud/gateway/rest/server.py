@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pbs_cloud.contracts.auth import AuthClient
 from pbs_cloud.contracts.billing import BillingClient
 from pbs_cloud.contracts.chunkstore import CatalogueClient, ChunksClient
+from pbs_cloud.contracts.context import SystemContext
 from pbs_cloud.contracts.errors import PbsError
 from pbs_cloud.contracts.gc import GcClient
 from pbs_cloud.gateway.authentication import Authenticator
@@ -152,7 +153,12 @@ async def main(settings: Settings) -> None:
         authenticator,
         RequestLimits(settings.rate_limit_enabled),
     )
-    readiness = ServiceReadiness({name: part.channel for name, part in channels.items()})
+    operator = SystemContext().for_tenant(settings.default_tenant)
+
+    async def has_datastore() -> bool:
+        return bool((await catalogue.list_datastores(operator))[0])
+
+    readiness = ServiceReadiness({name: part.channel for name, part in channels.items()}, has_datastore)
     server = HttpServer(create_app(tree, settings, readiness.missing), socket_path(settings), settings, readiness)
     report = BackgroundTask("report of request counts", lambda: report_requests(tree, billing))
     bus = Bus(settings.required_nats_url, name=settings.process_name)
