@@ -63,6 +63,7 @@ class MemoryStore:
         self.stop_upids: set[str] = set()
         self.delay = 0.0
         self.shared_puts = 0
+        self.open_delay = 0.0
 
     # --- catalogue
     async def expire_process(self, process_id: str) -> None:
@@ -85,6 +86,7 @@ class MemoryStore:
             base = t.BaseSnapshot(max(times), tuple(self.snapshots[name, max(times)]))
             if backup_time <= base.backup_time:
                 raise e.Conflict("backup timestamp is older than last backup.")
+        await asyncio.sleep(self.open_delay)
         session = str(uuid.uuid4())
         self.open[session] = (name, backup_time, {})
         return t.BackupSession(session, f"UPID:{session}", 60, base)

@@ -311,3 +311,15 @@ async def test_end_of_the_process(front):
     await stopping
     assert sorted(map(str, front.store.closed.values())) == ["None", "server is shutting down"]
     await eventually(lambda: lost.connection.lost)
+
+
+async def test_client_that_leaves_while_its_session_opens(front):
+    """The session is closed as soon as it is open; the group is free again."""
+    front.store.open_delay = 0.3
+    connection = await Connection.open(front.endpoint)
+    head = f"GET //api2/json/backup?{QUERY} HTTP/1.1\r\n" + "\r\n".join([*front.token.headers(), *UPGRADE, "", ""])
+    connection.send_raw(head.encode())
+    await asyncio.sleep(0.1)
+    await connection.close(abort=True)
+    await eventually(lambda: front.store.closed)
+    assert not front.store.open and not len(front.service.registry)

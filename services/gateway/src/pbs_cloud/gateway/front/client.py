@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pbs_cloud.gateway.front.framing import ByteSource, body_of_length, chunked_body
 from pbs_cloud.gateway.front.head import MAX_HEAD, BadHead, RequestHead, parse_request_head
-from pbs_cloud.gateway.front.proxy import Proxy
+from pbs_cloud.gateway.front.proxy import CutOff, Proxy
 from pbs_cloud.gateway.front.replies import plain_reply, switching_reply
 from pbs_cloud.gateway.front.upgrade import Refused, Target, Upgrades, upgrade_target
 from pbs_cloud.gateway.http2.connection import Connection
@@ -62,6 +62,7 @@ class ClientConnection(asyncio.BufferedProtocol, ByteSource):
         self._session: Session | None = None
         self._task: asyncio.Task[None] | None = None
         self._write_scheduled = False
+        self._opening = False
         self.idle = True
 
     # -------------------------------------------------------------------------------------------------- transport
@@ -102,7 +103,7 @@ class ClientConnection(asyncio.BufferedProtocol, ByteSource):
         self._notify()
         if self._session is not None:
             self._service.registry.remove(self._session)
-        if self._task is not None and not self._task.done():
+        if self._task is not None and not self._task.done() and not self._opening:
             self._task.cancel()
         self._closed(self)
 
@@ -197,6 +198,8 @@ class ClientConnection(asyncio.BufferedProtocol, ByteSource):
                 pass
         except ClientGone:
             self.close()
+        except CutOff:
+            self.abort()
         except BadHead as error:
             self._transport.write(plain_reply(error.status, error.message, close=True))
             self.close()
@@ -227,13 +230,16 @@ class ClientConnection(asyncio.BufferedProtocol, ByteSource):
     async def _upgrade(self, target: Target, head: RequestHead) -> bool:
         if head.has_body:
             await self._skip_body(head)
+        self._opening = True  # a session that opens for a client that has gone must be closed, not forgotten
         try:
             session = await self._service.upgrades.open(target, head, self.address)
         except Refused as refused:
+            self._opening = False
             await self.write(refused.answer)
             if not head.keeps_alive:
                 self.close()
             return head.keeps_alive
+        self._opening = False
         if self._transport.is_closing():
             self._service.registry.remove(session)
             return False

@@ -24,6 +24,10 @@ MAX_UNREAD: Final = 1024 * 1024
 """Body bytes thrown away after an early answer, so that the connection can go on."""
 
 
+class CutOff(Exception):
+    """The answer broke off after it had begun: the client's connection has to end without a proper end."""
+
+
 class Client(Protocol):
     """What the proxy needs of the connection to the client."""
 
@@ -91,8 +95,11 @@ class Proxy:
         await client.write(_response_head(head, response, keep))
         if empty:
             return keep
-        async for piece in _response_body(backend, response):
-            await client.write(chunk(piece) if response.chunked and head.minor == 1 else piece)
+        try:
+            async for piece in _response_body(backend, response):
+                await client.write(chunk(piece) if response.chunked and head.minor == 1 else piece)
+        except (BackendLost, BadHead) as error:
+            raise CutOff from error
         if response.chunked and head.minor == 1:
             await client.write(LAST_CHUNK)
         return keep
