@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from pbs_cloud.contracts.chunkstore.catalogue import CatalogueClient
+from pbs_cloud.contracts.chunkstore.collection import CollectionClient, SweeperClient
 from pbs_cloud.contracts.chunkstore.verifier import VerifierClient
+from pbs_cloud.gc import collection_schedule
+from pbs_cloud.gc.collection import Collection
+from pbs_cloud.gc.collection_schedule import CollectionSchedule
 from pbs_cloud.gc.jobs import Job, JobRunner
 from pbs_cloud.gc.prune import Prune
 from pbs_cloud.gc.rpc import GcRpc
@@ -27,9 +31,12 @@ def processes(settings: Settings) -> list[ProcessSpec]:
     return [ProcessSpec(name=SERVICE, target="pbs_cloud.gc.component:main")]
 
 
-def jobs(catalogue: CatalogueClient) -> list[Job]:
+def jobs(catalogue: CatalogueClient, schedule: CollectionSchedule) -> list[Job]:
     """Everything that this service does by itself."""
-    return [Job(SWEEP, SWEEP_SECONDS, catalogue.expire_dead_sessions)]
+    return [
+        Job(SWEEP, SWEEP_SECONDS, catalogue.expire_dead_sessions),
+        Job(collection_schedule.JOB, collection_schedule.EVERY_SECONDS, schedule.run),
+    ]
 
 
 def components(settings: Settings) -> list[Component]:
@@ -38,11 +45,15 @@ def components(settings: Settings) -> list[Component]:
     channel = ChannelComponent(settings.services.catalogue, settings)
     chunks = ChannelComponent(settings.services.chunks, settings)
     catalogue = CatalogueClient(channel.channel)
-    runners = [JobRunner(database, job) for job in jobs(catalogue)]
-    tasks = TaskRunner(catalogue, f"gc-{settings.host_name}-{settings.worker_index}")
+    process_id = f"gc-{settings.host_name}-{settings.worker_index}"
+    tasks = TaskRunner(catalogue, process_id)
+    collections = CollectionClient(channel.channel)
+    collection = Collection(collections, SweeperClient(chunks.channel), tasks, process_id)
+    schedule = CollectionSchedule(collections, collection, settings)
+    runners = [JobRunner(database, job) for job in jobs(catalogue, schedule)]
     verify = Verify(catalogue, VerifierClient(chunks.channel), tasks)
     server = GrpcServer(SERVICE, settings.services.gc, settings, ready=database.ready)
-    rpc = GcRpc(GcService(database), Prune(catalogue, tasks), verify)
+    rpc = GcRpc(GcService(database), Prune(catalogue, tasks), verify, collection)
     server.add_service(gc_pb2_grpc.add_GcServicer_to_server, rpc)
     return [database, channel, chunks, tasks, *runners, server]
 

@@ -7,6 +7,8 @@ from pbs_cloud.contracts.codec import from_message, to_message
 from pbs_cloud.contracts.errors import InvalidArgument
 from pbs_cloud.formats.errors import FormatError
 from pbs_cloud.formats.prune import KeepOptions
+from pbs_cloud.gc.collection import Collection
+from pbs_cloud.gc.collection_rpc import CollectionRpc
 from pbs_cloud.gc.prune import Prune
 from pbs_cloud.gc.service import GcService
 from pbs_cloud.gc.verification.rpc import VerifyRpc
@@ -18,11 +20,12 @@ from pbs_cloud.proto.gc.v1 import gc_pb2_grpc
 from pbs_cloud.runtime.grpc_server import RpcContext
 
 
-class GcRpc(VerifyRpc, gc_pb2_grpc.GcServicer):
+class GcRpc(VerifyRpc, CollectionRpc, gc_pb2_grpc.GcServicer):
     """Thin on purpose."""
 
-    def __init__(self, service: GcService, prune: Prune, verify: Verify) -> None:
+    def __init__(self, service: GcService, prune: Prune, verify: Verify, collection: Collection) -> None:
         VerifyRpc.__init__(self, verify)
+        CollectionRpc.__init__(self, collection)
         self._service = service
         self._prune = prune
 

@@ -9,6 +9,7 @@ from pbs_cloud.chunkstore.chunks.service import ChunkService
 from pbs_cloud.chunkstore.chunks.stores import StoreRegistry
 from pbs_cloud.chunkstore.chunks.verification import Verification
 from pbs_cloud.chunkstore.chunks.verification_rpc import VerifierRpc
+from pbs_cloud.chunkstore.collection import sweeper_rpc
 from pbs_cloud.runtime.database import Database
 from pbs_cloud.runtime.grpc_server import GrpcServer
 from pbs_cloud.runtime.lifecycle import Component, run_components
@@ -39,5 +40,6 @@ def components(settings: Settings) -> list[Component]:
         parts.append(regions)
     server = GrpcServer("chunks", settings.services.chunks, settings, ready=database.ready)
     ChunksRpc(ChunkService(database, stores), regions).add_to(server)
+    sweeper_rpc.serve(server, database, stores, settings)
     VerifierRpc(Verification(database, stores)).add_to(server)
     return [*parts, server]

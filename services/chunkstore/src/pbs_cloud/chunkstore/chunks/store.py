@@ -74,6 +74,11 @@ class ChunkStore:
         self._publisher = Publisher(database, backend, ids, quota, self._locks.release)
         self._claims = ClaimQueue(database, ids.datastore, ids.tenant, ids.writer, quota)
 
+    @property
+    def digest_locks(self) -> DigestLocks:
+        """One writer per digest: whoever deletes takes part (formats 9.9)."""
+        return self._locks
+
     # ------------------------------------------------------------------------------------------------ writing
 
     async def insert(self, attempt: Attempt) -> StoredChunk:

@@ -1,0 +1,188 @@
+"""Step D: rows that no index names and no session can have claimed become condemned (formats 9.9)."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pbs_cloud.chunkstore.catalogue.parts import Parts
+from pbs_cloud.chunkstore.collection import chunk_rows, runs
+from pbs_cloud.chunkstore.collection.chunk_rows import Rows, is_state
+from pbs_cloud.chunkstore.collection.merge import SortedStream, members
+from pbs_cloud.chunkstore.collection.runs import Run
+from pbs_cloud.chunkstore.states import ChunkState
+from pbs_cloud.contracts.chunkstore.collection import CondemnResult
+from pbs_cloud.contracts.context import CallContext
+from pbs_cloud.contracts.errors import Conflict
+from pbs_cloud.formats.index import DigestArray
+from pbs_cloud.runtime.database import Connection
+
+_BATCH = 1000
+_MISSING_TOLD = 100
+# 1 uploading, 2 live, 3 corrupt, 4 condemned, 5 deleting. Locked rows are looked at again after the lock, skipped ones
+# are the next run's.
+_CONDEMN = """
+WITH picked AS MATERIALIZED (
+  SELECT digest FROM chunk WHERE datastore_id = $1 AND digest = ANY($2) AND state = 2 AND touch_epoch < $3
+  ORDER BY digest FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE chunk c SET state = 4, condemned_run = $4, condemned_at = clock_timestamp() FROM picked
+WHERE c.datastore_id = $1 AND c.digest = picked.digest AND c.state = 2 AND c.touch_epoch < $3
+RETURNING c.size
+"""
+_DISCARD_CORRUPT = """
+WITH picked AS MATERIALIZED (
+  SELECT digest FROM chunk WHERE datastore_id = $1 AND digest = ANY($2) AND state = 3 AND touch_epoch < $3
+  ORDER BY digest FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE chunk c SET state = 5, condemned_run = $4, condemned_at = NULL, delete_sent_at = NULL,
+  owner_session = NULL, writer = NULL
+FROM picked WHERE c.datastore_id = $1 AND c.digest = picked.digest AND c.state = 3 AND c.touch_epoch < $3
+RETURNING c.size
+"""
+# The bytes of an upload that was never live are in no usage counter.
+_DISCARD_UPLOADS = """
+WITH picked AS MATERIALIZED (
+  SELECT c.digest FROM chunk c LEFT JOIN session s ON s.id = c.owner_session
+  WHERE c.datastore_id = $1 AND c.digest = ANY($2) AND c.state = 1 AND c.touch_epoch < $3
+    AND (s.id IS NULL OR (s.state <> 'active' AND s.ended_at <= clock_timestamp() - make_interval(secs => $5)))
+  ORDER BY c.digest FOR NO KEY UPDATE OF c SKIP LOCKED
+)
+UPDATE chunk c SET state = 5, size = 0, condemned_run = $4, condemned_at = NULL, delete_sent_at = NULL,
+  owner_session = NULL, writer = NULL
+FROM picked WHERE c.datastore_id = $1 AND c.digest = picked.digest AND c.state = 1
+RETURNING c.size
+"""
+_RESCUE = """
+UPDATE chunk SET state = 2, condemned_run = NULL, condemned_at = NULL
+WHERE datastore_id = $1 AND digest = ANY($2) AND state = 4 RETURNING size
+"""
+
+
+@dataclass(slots=True)
+class _Tally:
+    rows: int = 0
+    referenced: int = 0
+    unreferenced: int = 0
+    condemned: int = 0
+    discarded: int = 0
+    missing_count: int = 0
+    missing: list[bytes] = field(default_factory=list)
+    live: int = 0
+    live_bytes: int = 0
+    condemned_bytes: int = 0
+    bad: int = 0
+    bad_bytes: int = 0
+
+    def add_missing(self, digests: DigestArray) -> None:
+        """Digests that an index names and no row has."""
+        self.missing_count += len(digests)
+        room = _MISSING_TOLD - len(self.missing)
+        if room > 0 and len(digests):
+            self.missing += chunk_rows.split(digests[:room], room)[0]
+
+
+class Condemning:
+    """Merges the rows with the marks, batch by batch."""
+
+    def __init__(self, parts: Parts, *, batch_rows: int = chunk_rows.BATCH_ROWS) -> None:
+        self._parts = parts
+        self._grace = parts.settings.gc_grace_seconds
+        self._batch_rows = batch_rows
+
+    async def condemn(self, ctx: CallContext, token: uuid.UUID, digests: AsyncIterable[bytes]) -> CondemnResult:
+        """The marks come as sorted, distinct digests. Raises Conflict, InvalidArgument, Unavailable."""
+        async with self._parts.database.tenant(ctx.tenant_id) as connection:
+            run = await runs.require_run(connection, token)
+        if run.cutoff is None or run.phase != "condemn":
+            raise Conflict("the indexes of this run were not read")
+        tally = _Tally()
+        marks = SortedStream(digests)
+
+        def transaction() -> AbstractAsyncContextManager[Connection]:
+            return self._parts.database.tenant(ctx.tenant_id)
+
+        async for rows in chunk_rows.batches(transaction, run.datastore_id, self._batch_rows):
+            marked = await marks.up_to(rows["digest"][-1:])
+            await self._judge(ctx.tenant_id, run, rows, marked, tally)
+        async for beyond in marks.rest():
+            tally.add_missing(beyond)
+        await self._store(ctx.tenant_id, run, tally)
+        return CondemnResult(
+            rows=tally.rows,
+            referenced=tally.referenced,
+            unreferenced=tally.unreferenced,
+            condemned=tally.condemned,
+            discarded=tally.discarded,
+            missing_count=tally.missing_count,
+            missing=tuple(tally.missing),
+        )
+
+    async def _judge(self, tenant: str, run: Run, rows: Rows, marked: DigestArray, tally: _Tally) -> None:
+        digests = np.ascontiguousarray(rows["digest"])
+        in_use = await asyncio.to_thread(members, digests, marked)
+        if int(in_use.sum()) < len(marked):
+            tally.add_missing(marked[~await asyncio.to_thread(members, marked, digests)])
+        live, corrupt = is_state(rows, ChunkState.LIVE), is_state(rows, ChunkState.CORRUPT)
+        uploading, condemned = is_state(rows, ChunkState.UPLOADING), is_state(rows, ChunkState.CONDEMNED)
+        old = rows["epoch"] < run.cutoff
+        tally.rows += len(rows)
+        tally.referenced += int(in_use.sum())
+        tally.unreferenced += int((~in_use & ~uploading).sum())
+        tally.live += int(live.sum())
+        tally.live_bytes += int(rows["size"][live].sum(dtype=np.int64))
+        tally.bad += int(corrupt.sum())
+        tally.bad_bytes += int(rows["size"][corrupt].sum(dtype=np.int64))
+        if run.dry_run:
+            return
+        done = await self._change(tenant, run, _CONDEMN, digests[live & old & ~in_use])
+        tally.condemned += len(done)
+        tally.condemned_bytes += sum(done)
+        damaged = await self._change(tenant, run, _DISCARD_CORRUPT, digests[corrupt & old & ~in_use])
+        tally.bad -= len(damaged)
+        tally.bad_bytes -= sum(damaged)
+        dead = await self._change(tenant, run, _DISCARD_UPLOADS, digests[uploading & old & ~in_use], self._grace)
+        tally.discarded += len(damaged) + len(dead)
+        await self._rescue(tenant, run, digests[condemned & in_use], tally)
+
+    async def _rescue(self, tenant: str, run: Run, digests: NDArray[np.bytes_], tally: _Tally) -> None:
+        """A condemned chunk that an index names after all is live: that is always safe."""
+        for part in chunk_rows.split(digests, _BATCH):
+            async with self._parts.database.tenant(tenant) as connection:
+                sizes = [row["size"] for row in await connection.fetch(_RESCUE, run.datastore_id, part)]
+            tally.live += len(sizes)
+            tally.live_bytes += sum(sizes)
+
+    async def _change(
+        self, tenant: str, run: Run, statement: str, digests: NDArray[np.bytes_], *more: float
+    ) -> Sequence[int]:
+        """Sizes of the rows that were changed; each batch only while the run is ours."""
+        sizes: list[int] = []
+        for part in chunk_rows.split(digests, _BATCH):
+            async with self._parts.database.tenant(tenant) as connection:
+                await runs.require_run(connection, run.token, lock=True)
+                rows = await connection.fetch(statement, run.datastore_id, part, run.cutoff, run.run_epoch, *more)
+            sizes += [row["size"] for row in rows]
+        return sizes
+
+    async def _store(self, tenant: str, run: Run, tally: _Tally) -> None:
+        async with self._parts.database.tenant(tenant) as connection:
+            await runs.require_run(connection, run.token, lock=True)
+            await runs.set_phase(
+                connection,
+                run,
+                "delete",
+                rows=tally.rows,
+                referenced=tally.referenced,
+                unreferenced=tally.unreferenced,
+                missing=tally.missing_count,
+                disk_chunks=tally.live - tally.condemned,
+                disk_bytes=tally.live_bytes - tally.condemned_bytes + tally.bad_bytes,
+                still_bad=tally.bad,
+            )

@@ -1,0 +1,80 @@
+"""Reading an index for the marks: its digests, segment by segment, and whether the file is what the row says."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterable, AsyncIterator
+
+import numpy as np
+
+from pbs_cloud.chunkstore.collection.index_list import IndexEntry
+from pbs_cloud.chunkstore.collection.seen import Words
+from pbs_cloud.contracts.errors import DataCorrupt
+from pbs_cloud.formats import index
+
+SEGMENT = 4 * 1024 * 1024
+_DYNAMIC = np.dtype([("end", "<u8"), ("digest", "<u8", (4,))])
+
+
+class IndexDigests:
+    """Takes the bytes of an index file in order; blocking work, without the GIL for its greater part."""
+
+    def __init__(self, entry: IndexEntry) -> None:
+        self._entry = entry
+        self._fixed = entry.kind == "fixed"
+        self._step = index.FIXED_ENTRY_SIZE if self._fixed else index.DYNAMIC_ENTRY_SIZE
+        self._magic = index.FIXED_MAGIC if self._fixed else index.DYNAMIC_MAGIC
+        self._hash = hashlib.sha256()
+        self._rest = b""
+        self._header = False
+        self._size = 0
+        self.count = 0
+
+    def feed(self, data: bytes) -> Words:
+        """Digests of the entries that `data` completes. Raises DataCorrupt."""
+        self._size += len(data)
+        data = self._rest + data if self._rest else data
+        if not self._header:
+            if len(data) < index.HEADER_SIZE:
+                self._rest = data
+                return np.empty((0, 4), dtype=np.uint64)
+            if data[:8] != self._magic:
+                raise self._wrong("wrong magic number")
+            self._header, data = True, data[index.HEADER_SIZE :]
+        whole = len(data) - len(data) % self._step
+        self._rest = data[whole:]
+        entries = memoryview(data)[:whole]
+        self._hash.update(entries)
+        self.count += whole // self._step
+        if self._fixed:
+            return np.frombuffer(entries, dtype="<u8").reshape(-1, 4)
+        return np.ascontiguousarray(np.frombuffer(entries, dtype=_DYNAMIC)["digest"])
+
+    def finish(self) -> None:
+        """Raises DataCorrupt if the file is not the one that was closed."""
+        entry = self._entry
+        if not self._header or self._rest or not self.count:
+            raise self._wrong("it ends too early")
+        if entry.stored_size and self._size != entry.stored_size:
+            raise self._wrong(f"it has {self._size} bytes instead of {entry.stored_size}")
+        if entry.chunk_count is not None and self.count != entry.chunk_count:
+            raise self._wrong(f"it has {self.count} entries instead of {entry.chunk_count}")
+        if entry.csum is not None and self._hash.digest() != entry.csum:
+            raise self._wrong("wrong checksum")
+
+    def _wrong(self, what: str) -> DataCorrupt:
+        return DataCorrupt(f"unable to read index '{self._entry.name}': {what}")
+
+
+async def segments(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """The same bytes in pieces that are worth a thread's time."""
+    gathered: list[bytes] = []
+    size = 0
+    async for piece in pieces:
+        gathered.append(piece)
+        size += len(piece)
+        if size >= SEGMENT:
+            yield b"".join(gathered)
+            gathered, size = [], 0
+    if gathered:
+        yield b"".join(gathered)

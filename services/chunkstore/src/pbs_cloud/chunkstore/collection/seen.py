@@ -1,0 +1,59 @@
+"""Leaves out digests that were told before, so that a hundred like indexes cost little more than one.
+
+Being told twice is harmless, being left out wrongly is not: whatever is left out was compared in full.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Words: TypeAlias = NDArray[np.uint64]
+"""Digests as rows of four 64-bit words."""
+
+_SLOTS = 1 << 22
+_LONGEST = 1 << 22
+"""Entries of an index that are kept to compare its successor with: 128 MiB."""
+
+
+class SeenDigests:
+    """What one run has told: the previous index by position, and a table of some 4 million digests (128 MiB)."""
+
+    def __init__(self, slots: int = _SLOTS) -> None:
+        self._mask = np.uint64(slots - 1)
+        self._table: Words = np.zeros((slots, 4), dtype=np.uint64)
+        self._table[0] = 1  # a digest that does not belong into this slot: an empty slot must not know the zero digest
+        self._previous: Words = np.empty((0, 4), dtype=np.uint64)
+        self._parts: list[Words] = []
+        self._position = 0
+
+    def start(self, *, related: bool) -> None:
+        """Begin an index; ``related``: it is the same archive as the one before."""
+        known = np.concatenate(self._parts) if self._parts and related else np.empty((0, 4), dtype=np.uint64)
+        self._previous, self._parts, self._position = known, [], 0
+
+    def unseen(self, digests: Words) -> Words:
+        """Those of the index's next digests that were perhaps not told before."""
+        start, self._position = self._position, self._position + len(digests)
+        if self._position <= _LONGEST:
+            self._parts.append(digests)
+        before = self._previous[start : self._position]
+        same = len(before)
+        if same and np.array_equal(before, digests[:same]):
+            return self._not_in_table(digests[same:])
+        differs = np.ones(len(digests), dtype=bool)
+        for word in range(4):
+            different = before[:, word] != digests[:same, word]
+            differs[:same] = different if word == 0 else differs[:same] | different
+        return self._not_in_table(digests[differs])
+
+    def _not_in_table(self, digests: Words) -> Words:
+        if not len(digests):
+            return digests
+        slots = (digests[:, 0] & self._mask).astype(np.int64)
+        found = self._table[slots]
+        new: Words = digests[(found != digests).any(axis=1)]
+        self._table[(new[:, 0] & self._mask).astype(np.int64)] = new
+        return new

@@ -1,0 +1,59 @@
+"""Runs that nobody asks for: by each datastore's `gc-schedule`, else at the installation's interval (rest-api D.13)."""
+
+from __future__ import annotations
+
+from datetime import UTC
+
+from pbs_cloud.contracts.chunkstore.collection import CollectionClient, CollectionState
+from pbs_cloud.contracts.context import SystemContext
+from pbs_cloud.contracts.errors import Conflict, NotFound
+from pbs_cloud.formats.calendar import CalendarEvent
+from pbs_cloud.formats.errors import FormatError
+from pbs_cloud.gc.collection import Collection
+from pbs_cloud.runtime.settings import Settings
+
+JOB = "collections"
+EVERY_SECONDS = 15.0
+MOST_AT_ONCE = 2
+
+
+class CollectionSchedule:
+    """One look at all datastores: starts what is due, and what a dead process left unfinished."""
+
+    def __init__(self, client: CollectionClient, collection: Collection, settings: Settings) -> None:
+        self._client = client
+        self._collection = collection
+        self._automatic = settings.automatic_gc
+        self._interval_seconds = settings.gc_interval_hours * 3600
+
+    async def run(self) -> int:
+        """How many runs were started. Raises Unavailable."""
+        started = 0
+        async for state in self._client.all_states():
+            if self._collection.running >= MOST_AT_ONCE:
+                break
+            if state.running or state.maintenance is not None or not self._wanted(state):
+                continue
+            try:
+                await self._collection.start_scheduled(SystemContext().for_tenant(state.tenant_id), state.store)
+            except (Conflict, NotFound):
+                continue
+            started += 1
+        return started
+
+    def _wanted(self, state: CollectionState) -> bool:
+        """By the database's clock. A run that was cut off goes on also where none begins by itself."""
+        if state.abandoned:
+            return True
+        return self._automatic and is_due(state, self._interval_seconds)
+
+
+def is_due(state: CollectionState, interval_seconds: int) -> bool:
+    """Whether a run should have begun by now."""
+    if state.schedule is None:
+        return state.last_start + interval_seconds <= state.now
+    try:
+        following = CalendarEvent.parse(state.schedule).next_after(state.last_start, UTC)
+    except FormatError:
+        return False
+    return following is not None and following <= state.now
