@@ -42,6 +42,7 @@ LOWEST = {
     "GET nodes/{node}/services": READ,
     "GET nodes/{node}/status": READ,
     "GET nodes/{node}/syslog": READ,
+    "POST admin/datastore/{store}/verify": READ,
     "POST admin/datastore/{store}/change-owner": BACKUP,
     "POST admin/datastore/{store}/upload-backup-log": BACKUP,
     "PUT admin/datastore/{store}/group-notes": BACKUP,
