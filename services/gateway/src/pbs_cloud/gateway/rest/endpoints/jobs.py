@@ -1,72 +1,18 @@
-"""Garbage collection state and the listings of jobs (rest-api C.7, C.11, C.12)."""
+"""The listings of jobs (rest-api C.11, C.12)."""
 
 from __future__ import annotations
 
-import contextlib
-import time
 from typing import Any
 
-from pbs_cloud.contracts.errors import Conflict
 from pbs_cloud.contracts.rights import Privilege as P
-from pbs_cloud.contracts.rights import datastore_path
 from pbs_cloud.gateway.rest.access import Anyone, Needs
 from pbs_cloud.gateway.rest.calls import Call, Data
 from pbs_cloud.gateway.rest.endpoint import Area
-from pbs_cloud.gateway.rest.endpoints.shared import digest_of, without_none
-from pbs_cloud.gateway.rest.endpoints.stores import find_store, gc_status_of, next_run, visibility, visible_stores
-from pbs_cloud.gateway.schema import Enum, common, optional, required
+from pbs_cloud.gateway.rest.endpoints.shared import digest_of
+from pbs_cloud.gateway.schema import Enum, common, optional
 
 AREA = Area("Jobs")
 _DIRECTION = Enum(("all", "push", "pull"))
-
-
-async def _gc_object(call: Call, name: str, schedule: str | None) -> dict[str, Any]:
-    status = await call.clients.catalogue.datastore_status(call.ctx, name)
-    return without_none({"schedule": schedule, "next-run": next_run(schedule, int(time.time()))}) | {
-        "store": name,
-        **gc_status_of(status),
-    }
-
-
-@AREA.get("admin/datastore/{store}/gc", access=Needs("/datastore/{store}", (P.DATASTORE_AUDIT,)))
-async def gc_state(call: Call) -> Any:
-    """State of the last garbage collection."""
-    store, _ = await find_store(call, call.text("store"))
-    return await _gc_object(call, store.name, store.config.get("gc-schedule"))
-
-
-@AREA.get(
-    "admin/gc",
-    {"store": optional(common.STORE, "only this one")},
-    access=Anyone("datastores that `admin/datastore` lists"),
-)
-async def gc_list(call: Call) -> Any:
-    """State of the last garbage collection of each datastore."""
-    if "store" in call.params:
-        return await _gc_of_store(call)
-    shown = []
-    for seen in await visible_stores(call):
-        if seen.full:
-            with contextlib.suppress(Conflict):  # one that is offline has no state to show
-                shown.append(await _gc_object(call, seen.store.name, seen.store.config.get("gc-schedule")))
-    return shown
-
-
-@AREA.get(
-    "admin/gc/{store}",
-    {"store": required(common.STORE)},
-    access=Needs("/datastore/{store}", (P.DATASTORE_AUDIT, P.DATASTORE_BACKUP)),
-)
-async def gc_of_store(call: Call) -> Any:
-    """The same for one datastore, as a list."""
-    return await _gc_of_store(call)
-
-
-async def _gc_of_store(call: Call) -> list[dict[str, Any]]:
-    Needs(datastore_path(call.text("store")), (P.DATASTORE_AUDIT, P.DATASTORE_BACKUP)).before(call.caller, {})
-    store, _ = await find_store(call, call.text("store"))
-    seen = visibility(call.caller, store)
-    return [await _gc_object(call, store.name, store.config.get("gc-schedule"))] if seen else []
 
 
 def _no_jobs(call: Call) -> Data:
