@@ -173,7 +173,7 @@ async def test_a_crash_before_the_sync_leaves_no_live_row_and_loses_nothing(worl
     assert await world.usage() == sum(len(chunk.data) for chunk in chunks)
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "bits"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "bits", "another"])
 async def test_a_power_failure_before_the_sync_fails_the_session(world: World, damage: str) -> None:
     """R25: what was answered but is not on disk must not become live; the next session writes it again."""
     session, lost, kept = await world.session(), plain_chunk(), plain_chunk()
@@ -181,7 +181,8 @@ async def test_a_power_failure_before_the_sync_fails_the_session(world: World, d
     await world.put(session, kept)
     await world.restart(crash=True)
     path = path_of(world, lost)
-    content = {"missing": None, "empty": b"", "bits": lost.data[:-1] + bytes([lost.data[-1] ^ 1])}[damage]
+    flipped = lost.data[:-1] + bytes([lost.data[-1] ^ 1])
+    content = {"missing": None, "empty": b"", "bits": flipped, "another": plain_chunk(10).data}[damage]
     path.unlink() if content is None else path.write_bytes(content)  # type: ignore[attr-defined]
     with pytest.raises(DataCorrupt, match=lost.digest.hex()):
         await world.flush(session)
