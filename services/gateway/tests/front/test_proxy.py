@@ -202,12 +202,13 @@ async def test_plain_http_on_the_tls_port(front):
 
 async def test_connections_without_a_word_end(front, monkeypatch):
     """Nothing at all, or half a head: closed when the time is over."""
-    monkeypatch.setattr("pbs_cloud.gateway.front.listener.HANDSHAKE_SECONDS", 0.2)
+    with monkeypatch.context() as soon:
+        soon.setattr("pbs_cloud.gateway.front.listener.HANDSHAKE_SECONDS", 0.2)
+        reader, writer = await asyncio.open_connection("127.0.0.1", front.endpoint.port)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
     monkeypatch.setattr("pbs_cloud.gateway.front.client.HEAD_SECONDS", 0.2)
     monkeypatch.setattr("pbs_cloud.gateway.front.client.IDLE_SECONDS", 0.4)
-    reader, writer = await asyncio.open_connection("127.0.0.1", front.endpoint.port)
-    assert await asyncio.wait_for(reader.read(), 5) == b""
-    writer.close()
     for sent in (b"", b"GET / HTTP/1.1\r\nx: y"):
         connection = await Connection.open(front.endpoint)
         connection.send_raw(sent)

@@ -143,10 +143,6 @@ class Connection(ControlFrames):
         """A further piece of a streamed body; False when nobody waits for it any more."""
         return self._streams.get(stream.id) is stream and self._outflow.queue(stream.id, piece, end=end)
 
-    def unsent(self, stream: Stream) -> int:
-        """Bytes of the answer that were not framed yet."""
-        return self._outflow.queued(stream.id)
-
     def is_open(self, stream: Stream) -> bool:
         """Whether the client still waits for the answer."""
         return self._streams.get(stream.id) is stream
@@ -166,10 +162,6 @@ class Connection(ControlFrames):
         count = sink.length
         sink.close()
         self._inflow.release(count)
-
-    def is_oldest(self, stream: Stream) -> bool:
-        """Whether this stream's body is the oldest unfinished one."""
-        return self._inflow.is_oldest(stream.id)
 
     # -------------------------------------------------------------------------------------------------- frames in
     def _queue(self, frame: bytes) -> None:

@@ -149,10 +149,6 @@ class Inflow:
         """Received bytes of bodies that are not complete."""
         return self._unfinished
 
-    def is_oldest(self, stream_id: int) -> bool:
-        """Whether this is the body that every other one waits for."""
-        return next(iter(self._bodies), 0) == stream_id
-
     def acknowledged(self) -> None:
         """The client has applied a SETTINGS frame of ours."""
         self._unacked_settings = max(0, self._unacked_settings - 1)

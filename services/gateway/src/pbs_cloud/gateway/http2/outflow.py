@@ -104,11 +104,6 @@ class Outflow:
         self._make_ready(stream)
         return True
 
-    def queued(self, stream_id: int) -> int:
-        """Bytes of a stream that were not framed yet."""
-        stream = self._streams.get(stream_id)
-        return stream.queued if stream is not None else 0
-
     def on_drained(self, stream_id: int, call: Callable[[], None]) -> None:
         """Call once when everything queued for the stream was framed, or the stream is gone."""
         stream = self._streams.get(stream_id)

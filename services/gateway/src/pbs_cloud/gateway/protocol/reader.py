@@ -7,7 +7,6 @@ from typing import Final
 
 from pbs_cloud.contracts.errors import InvalidArgument, NotFound
 from pbs_cloud.formats.known_chunks import KnownChunks
-from pbs_cloud.gateway.errors import HttpError
 from pbs_cloud.gateway.protocol import effects as do
 from pbs_cloud.gateway.protocol.answers import (
     BytesAnswer,
@@ -86,8 +85,3 @@ class ReaderSessionMachine:
             return ErrorAnswer(401, text, delay_seconds=REFUSAL_DELAY_SECONDS)
         return ChunkAnswer(digest, size + MAX_OVERHEAD)
         yield
-
-
-def missing_blob(name: str) -> HttpError:
-    """The one missing file that is a 404 (wire-protocol 5.2)."""
-    return HttpError(404, f"file '{name}' not found")
