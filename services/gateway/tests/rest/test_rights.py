@@ -50,6 +50,7 @@ LOWEST = {
     "PUT admin/datastore/{store}/protected": BACKUP,
     "DELETE admin/datastore/{store}/groups": STORE_ADMIN,
     "DELETE admin/datastore/{store}/snapshots": STORE_ADMIN,
+    "POST admin/datastore/{store}/gc": STORE_ADMIN,
     "POST admin/datastore/{store}/namespace": STORE_ADMIN,
     "POST admin/datastore/{store}/prune": STORE_ADMIN,
     "PUT config/datastore/{name}": STORE_ADMIN,
