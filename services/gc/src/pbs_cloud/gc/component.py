@@ -11,19 +11,27 @@ from pbs_cloud.gc.collection_schedule import CollectionSchedule
 from pbs_cloud.gc.jobs import Job, JobRunner
 from pbs_cloud.gc.prune import Prune
 from pbs_cloud.gc.rpc import GcRpc
+from pbs_cloud.gc.schedules.runs import JobRuns
+from pbs_cloud.gc.schedules.service import ConfiguredJobs
 from pbs_cloud.gc.service import SWEEP, GcService
 from pbs_cloud.gc.tasks import TaskRunner
+from pbs_cloud.gc.verification.new_backups import NewBackups, remember_backup
 from pbs_cloud.gc.verification.verify import Verify
 from pbs_cloud.proto.gc.v1 import gc_pb2_grpc
+from pbs_cloud.runtime.bus import Bus
 from pbs_cloud.runtime.database import Database
 from pbs_cloud.runtime.grpc_channel import ChannelComponent
 from pbs_cloud.runtime.grpc_server import GrpcServer
+from pbs_cloud.runtime.inbox import EventConsumer
 from pbs_cloud.runtime.lifecycle import Component, ProcessSpec, run_components
 from pbs_cloud.runtime.settings import Settings
 
 SERVICE = "gc"
 # Leases last 60 s (formats 9.9); whoever meets a dead one expires it, the sweep finds the rest.
 SWEEP_SECONDS = 5.0
+CONFIGURED = "configured jobs"
+CONFIGURED_SECONDS = 10.0
+PRODUCERS = ("chunkstore",)
 
 
 def processes(settings: Settings) -> list[ProcessSpec]:
@@ -31,11 +39,12 @@ def processes(settings: Settings) -> list[ProcessSpec]:
     return [ProcessSpec(name=SERVICE, target="pbs_cloud.gc.component:main")]
 
 
-def jobs(catalogue: CatalogueClient, schedule: CollectionSchedule) -> list[Job]:
+def jobs(catalogue: CatalogueClient, schedule: CollectionSchedule, runs: JobRuns) -> list[Job]:
     """Everything that this service does by itself."""
     return [
         Job(SWEEP, SWEEP_SECONDS, catalogue.expire_dead_sessions),
         Job(collection_schedule.JOB, collection_schedule.EVERY_SECONDS, schedule.run),
+        Job(CONFIGURED, CONFIGURED_SECONDS, runs.start_due),
     ]
 
 
@@ -50,12 +59,17 @@ def components(settings: Settings) -> list[Component]:
     collections = CollectionClient(channel.channel)
     collection = Collection(collections, SweeperClient(chunks.channel), tasks, process_id)
     schedule = CollectionSchedule(collections, collection, settings)
-    runners = [JobRunner(database, job) for job in jobs(catalogue, schedule)]
+    prune = Prune(catalogue, tasks)
     verify = Verify(catalogue, VerifierClient(chunks.channel), tasks)
+    runs = JobRuns(database, catalogue, tasks, prune, verify)
+    runners = [JobRunner(database, job) for job in jobs(catalogue, schedule, runs)]
+    bus = Bus(settings.required_nats_url, name=settings.process_name)
+    consumer = EventConsumer(database, bus, durable=SERVICE, producers=PRODUCERS, handler=remember_backup)
+    new_backups = NewBackups(database, catalogue, tasks, verify)
     server = GrpcServer(SERVICE, settings.services.gc, settings, ready=database.ready)
-    rpc = GcRpc(GcService(database), Prune(catalogue, tasks), verify, collection)
+    rpc = GcRpc(GcService(database), prune, verify, collection, ConfiguredJobs(database, runs))
     server.add_service(gc_pb2_grpc.add_GcServicer_to_server, rpc)
-    return [database, channel, chunks, tasks, *runners, server]
+    return [database, bus, channel, chunks, tasks, consumer, new_backups, *runners, server]
 
 
 async def main(settings: Settings) -> None:

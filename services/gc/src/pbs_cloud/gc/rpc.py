@@ -10,22 +10,26 @@ from pbs_cloud.formats.prune import KeepOptions
 from pbs_cloud.gc.collection import Collection
 from pbs_cloud.gc.collection_rpc import CollectionRpc
 from pbs_cloud.gc.prune import Prune
+from pbs_cloud.gc.schedules.rpc import JobRpc
+from pbs_cloud.gc.schedules.service import ConfiguredJobs
 from pbs_cloud.gc.service import GcService
 from pbs_cloud.gc.verification.rpc import VerifyRpc
 from pbs_cloud.gc.verification.verify import Verify
 from pbs_cloud.proto.chunkstore.v1 import chunkstore_pb2
 from pbs_cloud.proto.common.v1 import common_pb2
 from pbs_cloud.proto.gc.v1 import gc_pb2 as pb
-from pbs_cloud.proto.gc.v1 import gc_pb2_grpc
 from pbs_cloud.runtime.grpc_server import RpcContext
 
 
-class GcRpc(VerifyRpc, CollectionRpc, gc_pb2_grpc.GcServicer):
+class GcRpc(VerifyRpc, CollectionRpc, JobRpc):
     """Thin on purpose."""
 
-    def __init__(self, service: GcService, prune: Prune, verify: Verify, collection: Collection) -> None:
+    def __init__(
+        self, service: GcService, prune: Prune, verify: Verify, collection: Collection, configured: ConfiguredJobs
+    ) -> None:
         VerifyRpc.__init__(self, verify)
         CollectionRpc.__init__(self, collection)
+        JobRpc.__init__(self, configured)
         self._service = service
         self._prune = prune
 

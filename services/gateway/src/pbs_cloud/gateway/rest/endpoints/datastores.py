@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pbs_cloud.contracts.chunkstore.types import Datastore
 from pbs_cloud.contracts.errors import AlreadyExists, NotFound
+from pbs_cloud.contracts.jobs import JobFields
 from pbs_cloud.contracts.rights import Privilege as P
 from pbs_cloud.contracts.rights import datastore_path, require
 from pbs_cloud.gateway.errors import STOCK_STATUS, HttpError
@@ -129,15 +130,19 @@ async def datastore_configuration(call: Call) -> Any:
 async def create_datastore(call: Call) -> Any:
     """Create a datastore; answers a task id."""
     name = call.text("name")
-    if given := sorted(config.PRUNE_FIELDS.keys() & call.params.keys()):
-        raise ParameterErrors(dict.fromkeys(given, "prune jobs are not available"))
+    if "prune-schedule" not in call.params and (given := sorted(set(config.KEEP_FIELDS) & call.params.keys())):
+        raise ParameterErrors(dict.fromkeys(given, "needs prune-schedule, with which it becomes a prune job"))
     values = config.to_text({"path": call.params["path"], **_given(call, {**config.FIELDS, **config.CREATE_ONLY})})
     try:
-        return await call.clients.catalogue.create_datastore(
+        upid = await call.clients.catalogue.create_datastore(
             call.ctx, name, values, reuse=call.params["reuse-datastore"]
         )
     except AlreadyExists:
         raise ParameterErrors({"name": f"datastore '{name}' already exists."}) from None
+    if "prune-schedule" in call.params:
+        retention = {**_given(call, dict.fromkeys(config.KEEP_FIELDS)), "schedule": call.params["prune-schedule"]}
+        await call.clients.gc.create_default_prune_job(call.ctx, name, JobFields.of(retention))
+    return upid
 
 
 @AREA.put(
@@ -182,6 +187,8 @@ async def delete_datastore(call: Call) -> Any:
         )
     except NotFound:
         raise missing from None
+    if not call.params["keep-job-configs"]:
+        await call.clients.gc.delete_jobs_of_datastore(call.ctx, name)
     _, digest = await call.clients.catalogue.list_datastores(call.ctx)
     return Data(upid, {"digest": digest})
 

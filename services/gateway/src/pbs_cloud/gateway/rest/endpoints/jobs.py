@@ -46,30 +46,6 @@ async def remotes(call: Call) -> Any:
     return _no_jobs(call)
 
 
-@AREA.get("admin/prune", {"store": optional(common.STORE)}, access=Anyone("jobs with rights on their namespace"))
-async def prune_jobs(call: Call) -> Any:
-    """Prune jobs with their state."""
-    return _no_jobs(call)
-
-
-@AREA.get("config/prune", access=Anyone("jobs with rights on their namespace"))
-async def prune_configurations(call: Call) -> Any:
-    """Prune job configurations."""
-    return _no_jobs(call)
-
-
-@AREA.get("admin/verify", {"store": optional(common.STORE)}, access=Anyone("jobs with rights on their namespace"))
-async def verify_jobs(call: Call) -> Any:
-    """Verification jobs with their state."""
-    return _no_jobs(call)
-
-
-@AREA.get("config/verify", access=Anyone("jobs with rights on their namespace"))
-async def verify_configurations(call: Call) -> Any:
-    """Verification job configurations."""
-    return _no_jobs(call)
-
-
 @AREA.get("admin/metrics", access=Needs("/", (P.SYS_AUDIT,)))
 async def metric_servers(call: Call) -> Any:
     """Metric servers."""
