@@ -185,7 +185,8 @@ async def test_a_removal_cut_off_after_its_mark_is_finished_by_the_next_process(
         )
         await connection.execute(
             "UPDATE usage_counter SET bytes = bytes - (SELECT sum(stored_size) FROM snapshot_file f"
-            " JOIN snapshot s ON s.id = f.snapshot_id JOIN backup_group g ON g.id = s.group_id WHERE g.backup_id = $1)",
+            " JOIN snapshot s ON s.id = f.snapshot_id JOIN backup_group g ON g.id = s.group_id WHERE g.backup_id = $1)"
+            " WHERE datastore_id = (SELECT id FROM datastore WHERE name = 'tank')",
             group.backup_id,
         )
     assert await bench.snapshots(admin, "tank", backup_id=group.backup_id) == []
@@ -204,7 +205,11 @@ async def test_a_close_cut_off_after_its_mark_is_finished_when_the_lease_ends(
             "UPDATE snapshot SET state = 'removing', reusable_at = clock_timestamp() WHERE session_id::text = $1",
             session.session_id,
         )
-        await connection.execute("UPDATE usage_counter SET bytes = bytes - $1", len(blob.encode(b"x")))
+        await connection.execute(
+            "UPDATE usage_counter SET bytes = bytes - $1 WHERE datastore_id ="
+            " (SELECT id FROM datastore WHERE name = 'tank')",
+            len(blob.encode(b"x")),
+        )
     await bench.services.upkeep.once()
     assert bench.files_of(admin, f"host/{group.backup_id}") != []
     await bench.end_lease(admin, session)

@@ -42,7 +42,7 @@ async def test_a_reader_pins_its_snapshot(bench: Bench, admin: CallContext, grou
     await bench.close(admin, reader.session_id, sent=1234)
     assert (await bench.task(admin, reader.upid)).status == "OK"
     restored = [e for e in await bench.events(admin) if e["type"] == "data_restored"]
-    assert [e["bytes"] for e in restored] == [1234]
+    assert [e["bytes"] for e in restored].count(1234) == 1
     with pytest.raises(SessionLost):
         await anext(bench.services.files.read(admin, reader.session_id, "a.conf.blob"))
     await bench.services.snapshots.delete(admin, key)
