@@ -201,11 +201,11 @@ class LocalBackend:
             local_layout.require_mark(self.path, self._mark)
         if not local_layout.is_pending(self.path):
             local_layout.check_layout(self.path, self._owner)
-            local_layout.write_mark(self._root(), self._owner, self._mark, complete=True)
+            local_layout.write_mark(self._root(), self._owner, self._mark)
 
     def _mark_complete(self) -> None:
         files.sync_filesystem(self._root())
-        local_layout.write_mark(self._root(), self._owner, self._mark, complete=True)
+        files.unlink_if_there(self._root(), local_layout.PENDING_NAME)
 
     def _check(self) -> None:
         local_layout.check_layout(self.path, self._owner)

@@ -20,6 +20,9 @@ CHUNK_DIRECTORY_MODE = prefix_folders.MODE
 MARK_NAME = ".pbs-cloud"
 """Hidden from a real PBS; says whose the directory is, and its flock is what the writing process holds."""
 
+PENDING_NAME = ".pbs-cloud-pending"
+"""There until all folders in `.chunks` are made."""
+
 OWNER_NAME = "backup"
 CONTENT_NAMES = ("vm", "ct", "host", "ns")
 _IGNORED_NAMES = ("lost+found",)
@@ -50,16 +53,16 @@ def create_layout(path: Path, owner: Ownership | None, mark: str) -> None:
         _make_file(root, LOCK_NAME, b"", owner)
         os.mkdir(CHUNK_DIR, CHUNK_DIRECTORY_MODE, dir_fd=root)
         set_owner_at(root, CHUNK_DIR, CHUNK_DIRECTORY_MODE, owner)
-        write_mark(root, owner, mark, complete=False)
+        _make_file(root, PENDING_NAME, b"", owner)
+        write_mark(root, owner, mark)
         sync_filesystem(root)
     finally:
         os.close(root)
 
 
-def write_mark(root: int, owner: Ownership | None, mark: str, *, complete: bool) -> None:
-    """Say that the directory is ours, and whether all folders of the layout are there."""
-    content = {"hostname": mark} if complete else {"hostname": mark, "folders": "pending"}
-    _make_file(root, MARK_NAME, json.dumps(content).encode() + b"\n", owner)
+def write_mark(root: int, owner: Ownership | None, mark: str) -> None:
+    """Say that the directory is ours."""
+    _make_file(root, MARK_NAME, json.dumps({"hostname": mark}).encode() + b"\n", owner)
 
 
 def read_mark(path: Path) -> str | None:
@@ -74,10 +77,7 @@ def read_mark(path: Path) -> str | None:
 
 def is_pending(path: Path) -> bool:
     """Whether the directory was made by `create_layout` and its folders in `.chunks` are still to be made."""
-    try:
-        return bool(json.loads((path / MARK_NAME).read_bytes()).get("folders") == "pending")
-    except (FileNotFoundError, ValueError, AttributeError):
-        return False
+    return (path / PENDING_NAME).exists()
 
 
 def check_layout(path: Path, owner: Ownership | None) -> None:
@@ -138,7 +138,7 @@ def destroy_layout(path: Path) -> None:
     for name in (*CONTENT_NAMES, CHUNK_DIR):
         if (path / name).exists():
             shutil.rmtree(path / name)
-    for name in (GC_STATUS_NAME, LOCK_NAME, MARK_NAME):
+    for name in (GC_STATUS_NAME, LOCK_NAME, PENDING_NAME, MARK_NAME):
         (path / name).unlink(missing_ok=True)
     if path.is_dir() and not any(path.iterdir()):
         path.rmdir()
