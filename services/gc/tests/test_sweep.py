@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from testkit.servers import temporary_folder
+from testkit.servers import NatsServer, temporary_folder
 
 from pbs_cloud.contracts.context import CallContext, Caller, SystemContext
 from pbs_cloud.contracts.errors import PermissionDenied, Unavailable
@@ -53,9 +53,10 @@ class Catalogue(chunkstore_pb2_grpc.CatalogueServicer):
 
 
 @pytest.fixture
-async def settings(service_database: Callable[[str], Awaitable[str]]) -> Settings:
+async def settings(service_database: Callable[[str], Awaitable[str]], nats: NatsServer) -> Settings:
     run_dir = temporary_folder("gc")
-    return Settings(gc_database_url=await service_database("gc"), run_dir=run_dir, data_dir=run_dir)
+    url = await service_database("gc")
+    return Settings(gc_database_url=url, nats_url=nats.url, run_dir=run_dir, data_dir=run_dir)
 
 
 async def serve(catalogue: Catalogue, settings: Settings) -> GrpcServer:
