@@ -2,7 +2,9 @@
 
 import argparse
 import platform
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,10 +46,13 @@ def main() -> None:
     parser.add_argument("--mib", type=int, default=1024, help="MiB of each upload (default 1024)")
     parser.add_argument("--snapshots", type=int, default=10_000, help="snapshots to list; 0 leaves it out")
     parser.add_argument("--s3", action="store_true", help="store into SeaweedFS instead of a local folder")
+    parser.add_argument("--folder", default="/var/tmp", help="where the data lies; a disk, not memory (/var/tmp)")
     options = parser.parse_args()
     s3 = S3Server().start() if options.s3 else None
     environment = s3.environment(s3.new_bucket()) if s3 else {}
-    product = ProductServer({**environment, "PBS_RATE_LIMIT_ENABLED": "false"}).start()
+    folder = Path(tempfile.mkdtemp(prefix="pbs-bench-", dir=options.folder))
+    folder.chmod(0o711)
+    product = ProductServer({**environment, "PBS_RATE_LIMIT_ENABLED": "false"}, data_dir=folder).start()
     try:
         print(f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, Python {platform.python_version()}", flush=True)
         figures = []
@@ -60,6 +65,7 @@ def main() -> None:
         print(f"\nPeak resident memory: {peaks}")
     finally:
         product.close()
+        shutil.rmtree(folder, ignore_errors=True)
         if s3:
             s3.stop()
 

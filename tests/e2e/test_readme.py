@@ -9,6 +9,7 @@ from testkit.client import Backup, Endpoint, Rest, Restore, Snapshot, Token
 from testkit.product import ProductServer
 from testkit.pxar_tree import summarise_archive, summarise_tree
 from testkit.pxar_writer import encode_v1, tree_from_directory
+from testkit.servers import wait_until
 from testkit.sources import make_directory, open_archive
 
 from pbs_cloud.runtime.settings import Settings
@@ -23,6 +24,7 @@ async def test_quick_start(tmp_path: Path) -> None:
     """Repository, password and fingerprint as printed: back up a directory, list it, restore it."""
     product = ProductServer().start()
     try:
+        wait_until(lambda: "proxmox-backup-client" in product.log.read_text(), seconds=15, what="announcement")
         printed = dict(EXPORT.findall(product.log.read_text()))
         assert printed.keys() == dict(EXPORT.findall(README)).keys()
         match = re.fullmatch(r"(.+)@([^@:]+):(\d+):(\w+)", printed["PBS_REPOSITORY"])
