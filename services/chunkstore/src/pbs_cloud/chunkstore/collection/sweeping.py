@@ -37,7 +37,7 @@ RETURNING c.digest, c.size, false AS bad, c.delete_sent_at
 """
 _PICK_DELETING = """
 WITH picked AS MATERIALIZED (
-  SELECT digest FROM chunk WHERE datastore_id = $1 AND state = 5
+  SELECT digest FROM chunk WHERE datastore_id = $1 AND state = 5 AND NOT digest = ANY($4::bytea[])
     AND (delete_sent_at IS NULL OR delete_sent_at <= clock_timestamp() - make_interval(secs => $2))
   ORDER BY digest LIMIT $3 FOR UPDATE SKIP LOCKED
 ), moment AS MATERIALIZED (SELECT clock_timestamp() AS at FROM (SELECT count(*) FROM picked) AS all_locked)
@@ -159,9 +159,8 @@ class Sweeping:
             await runs.require_run(connection, run.token, lock=True)
             rows = await connection.fetch(_PICK_CONDEMNED, run.datastore_id, grace, limit)
             if len(rows) < limit:
-                old = await connection.fetch(_PICK_DELETING, run.datastore_id, late, limit - len(rows))
-                known = {row["digest"] for row in rows}
-                rows += [row for row in old if row["digest"] not in known]
+                fresh = [row["digest"] for row in rows]
+                rows += await connection.fetch(_PICK_DELETING, run.datastore_id, late, limit - len(rows), fresh)
         return [_Picked(*row) for row in rows]
 
     async def _still_ours(self, store: SweptStore, picked: Sequence[_Picked]) -> list[_Picked]:
