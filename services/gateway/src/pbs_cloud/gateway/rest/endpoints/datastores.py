@@ -16,7 +16,7 @@ from pbs_cloud.gateway.rest.access import Anyone, Judged, Needs, holds
 from pbs_cloud.gateway.rest.calls import Call, Data
 from pbs_cloud.gateway.rest.endpoint import Area
 from pbs_cloud.gateway.rest.endpoints import store_config as config
-from pbs_cloud.gateway.rest.endpoints.shared import CONFIG_DIGEST, without_none
+from pbs_cloud.gateway.rest.endpoints.shared import BACKEND_TYPE, CONFIG_DIGEST, without_none
 from pbs_cloud.gateway.rest.endpoints.stores import (
     MOUNT_STATUS,
     find_store,
@@ -42,7 +42,7 @@ async def datastores(call: Call) -> Any:
             {
                 "store": seen.store.name,
                 "mount-status": MOUNT_STATUS,
-                "backend-type": seen.store.backend_type,
+                "backend-type": BACKEND_TYPE,
                 "maintenance": seen.store.maintenance or None,
             }
         )
@@ -66,7 +66,7 @@ async def datastore_status(call: Call) -> Any:
         shown["counts"] = {**dict.fromkeys(_KINDS), **counted, "other": None}
         if holds(call.caller, datastore_path(store), P.DATASTORE_AUDIT, P.DATASTORE_BACKUP):
             shown["gc-status"] = gc_status_of(found)
-    return {**shown, "backend-type": found.backend_type}
+    return {**shown, "backend-type": BACKEND_TYPE}
 
 
 @AREA.get(

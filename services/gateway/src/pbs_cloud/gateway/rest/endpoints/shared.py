@@ -21,6 +21,9 @@ STORE_PRUNE: Final = (P.DATASTORE_PRUNE,)
 STORE_READ: Final = (P.DATASTORE_READ,)
 STORE_VERIFY: Final = (P.DATASTORE_VERIFY,)
 
+BACKEND_TYPE: Final = "filesystem"
+"""Whatever holds the bytes: it only decides whether user interfaces show pages for a bucket (rest-api C.4)."""
+
 NS: Final[Mapping[str, Param]] = {"ns": optional(common.NAMESPACE, "namespace; empty is the root", "")}
 GROUP: Final[Mapping[str, Param]] = {
     **NS,

@@ -13,6 +13,7 @@ from pbs_cloud.gateway.rest.access import Anyone, holds
 from pbs_cloud.gateway.rest.calls import Call, Data
 from pbs_cloud.gateway.rest.endpoint import Area
 from pbs_cloud.gateway.rest.endpoints.node_view import host_metrics
+from pbs_cloud.gateway.rest.endpoints.shared import BACKEND_TYPE
 from pbs_cloud.gateway.rest.endpoints.stores import MOUNT_STATUS, VisibleStore, gc_status_of, visible_stores
 from pbs_cloud.gateway.schema import Integer, common, optional
 
@@ -49,7 +50,7 @@ async def _usage(call: Call, seen: VisibleStore) -> dict[str, Any]:
         else:
             shown |= {"total": found.total, "used": found.used, "avail": found.avail}
             shown["gc-status"] = gc_status_of(found)
-    return {**shown, "backend-type": seen.store.backend_type}
+    return {**shown, "backend-type": BACKEND_TYPE}
 
 
 @AREA.get(
