@@ -28,6 +28,7 @@ class TaskLog:
         self._lines: list[str] = []
         self._dropped = 0
         self._sender: asyncio.Task[None] | None = None
+        self._sending = asyncio.Lock()
         self._closed = False
 
     def line(self, text: str) -> None:
@@ -55,12 +56,14 @@ class TaskLog:
             await asyncio.shield(self._send())
 
     async def _send(self) -> None:
-        if self._dropped:
-            self._lines.append(f"{self._dropped} lines left out")
-            self._dropped = 0
-        while self._lines:
-            batch, self._lines = self._lines[:BATCH_LINES], self._lines[BATCH_LINES:]
-            try:
-                await self._catalogue.append_task_log(self._ctx, self._upid, batch)
-            except PbsError as error:
-                log.warning("task log lines lost", upid=self._upid, lines=len(batch), error=error.message)
+        """Returns when these lines, and those that were on their way, have arrived."""
+        async with self._sending:
+            if self._dropped:
+                self._lines.append(f"{self._dropped} lines left out")
+                self._dropped = 0
+            while self._lines:
+                batch, self._lines = self._lines[:BATCH_LINES], self._lines[BATCH_LINES:]
+                try:
+                    await self._catalogue.append_task_log(self._ctx, self._upid, batch)
+                except PbsError as error:
+                    log.warning("task log lines lost", upid=self._upid, lines=len(batch), error=error.message)
