@@ -22,6 +22,7 @@ from pbs_cloud.formats import blob, layout
 from pbs_cloud.formats.index import dynamic_header
 from pbs_cloud.formats.names import BackupNamespace, SnapshotRef
 from pbs_cloud.gc import component as gc_process
+from pbs_cloud.runtime.database import Database
 from pbs_cloud.runtime.grpc_channel import open_channel
 from pbs_cloud.runtime.lifecycle import Component
 from pbs_cloud.runtime.settings import Settings
@@ -64,6 +65,11 @@ class Maintained:
 
     settings: Settings
     running: list[Component] = field(default_factory=list)
+
+    @property
+    def database(self) -> Database:
+        """The database of the chunkstore service."""
+        return next(part for part in self.running if isinstance(part, Database))
 
     async def start(self) -> Maintained:
         parts = [
