@@ -12,7 +12,7 @@ from pbs_cloud.chunkstore.chunks.verification_rpc import VerifierRpc
 from pbs_cloud.chunkstore.collection import sweeper_rpc
 from pbs_cloud.runtime.database import Database
 from pbs_cloud.runtime.grpc_server import GrpcServer
-from pbs_cloud.runtime.lifecycle import Component, run_components
+from pbs_cloud.runtime.lifecycle import BackgroundTask, Component, run_components
 from pbs_cloud.runtime.settings import Settings
 from pbs_cloud.runtime.shared_region import SharedRegionServer, shared_regions_supported
 
@@ -32,7 +32,7 @@ def components(settings: Settings) -> list[Component]:
     )
     threads = min(max(os.cpu_count() or 2, 2), 4)
     stores = StoreRegistry(settings, database, io_threads=_IO_THREADS, check_threads=threads)
-    parts: list[Component] = [database, stores]
+    parts: list[Component] = [database, stores, BackgroundTask("removed datastores", stores.release_removed)]
     regions = None
     path = settings.services.chunks_shm
     if path is not None and shared_regions_supported():

@@ -20,6 +20,8 @@ _ALL_LOCAL = """
 SELECT id, tenant_id, backend_type, location, config, uuid FROM datastore
 WHERE state = 'active' AND backend_type = 'filesystem' ORDER BY id
 """
+_STILL_THERE = "SELECT id FROM datastore WHERE id = ANY($1::int[]) AND state IN ('creating', 'active')"
+_RELEASE_SECONDS = 30.0
 _log = get_logger(__name__)
 
 
@@ -58,6 +60,17 @@ class StoreRegistry(Component):
                 await task.result().close()
         self.checks.shutdown()
         self.io.shutdown()
+
+    async def release_removed(self) -> None:
+        """For ever: let go of directories whose datastore was removed; open descriptors would keep their bytes."""
+        while True:
+            await asyncio.sleep(_RELEASE_SECONDS)
+            async with self._database.system() as db:
+                kept = {row["id"] for row in await db.fetch(_STILL_THERE, list(self._stores))}
+            for datastore in self._stores.keys() - kept:
+                task = self._stores.pop(datastore)
+                if task.done() and not task.cancelled() and task.exception() is None:
+                    await task.result().close()
 
     async def get(self, datastore: int, tenant: str, location: StoreLocation) -> ChunkStore:
         """The open datastore; opens it once, however many ask."""
