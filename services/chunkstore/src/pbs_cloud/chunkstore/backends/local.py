@@ -60,7 +60,8 @@ class LocalBackend:
             maker.kill()
             raise
         if maker.returncode:
-            raise Unavailable(f"the folders of the datastore could not be made: {reason.decode().strip()[-200:]}")
+            why = reason.decode(errors="replace").strip()[-200:] or f"exit code {maker.returncode}"
+            raise Unavailable(f"the folders of the datastore could not be made: {why}")
         await self._run("the datastore", self._mark_complete)
 
     async def check(self) -> None:
@@ -146,6 +147,9 @@ class LocalBackend:
 
     async def file_size(self, key: str) -> int:
         return await self._run(key, self._size, check_key(key))
+
+    async def copy_file(self, source: str, target: str) -> None:
+        await self._run(source, self._link, check_key(source), check_key(target))
 
     async def delete_file(self, key: str) -> None:
         await self._run(key, self._delete_file, check_key(key))
@@ -267,6 +271,14 @@ class LocalBackend:
             raise
         files.sync_directory_of(self._root(), key)
         return done
+
+    def _link(self, source: str, target: str) -> None:
+        """A second name: files are replaced, never written again, so both stay what they are."""
+        root = self._root()
+        files.make_directories(root, target.rpartition("/")[0], self._owner)
+        files.unlink_if_there(root, target)
+        os.link(source, target, src_dir_fd=root, dst_dir_fd=root, follow_symlinks=False)
+        files.sync_directory_of(root, target)
 
     def _delete_file(self, key: str) -> None:
         if files.unlink_if_there(self._root(), key):
