@@ -25,39 +25,27 @@ from pbs_cloud.runtime.database import Connection
 
 _BATCH = 1000
 _MISSING_TOLD = 100
-# 1 uploading, 2 live, 3 corrupt, 4 condemned, 5 deleting. Locked rows are looked at again after the lock, skipped ones
-# are the next run's.
-_CONDEMN = """
-WITH picked AS MATERIALIZED (
-  SELECT digest FROM chunk WHERE datastore_id = $1 AND digest = ANY($2) AND state = 2 AND touch_epoch < $3
-  ORDER BY digest FOR NO KEY UPDATE SKIP LOCKED
-)
-UPDATE chunk c SET state = 4, condemned_run = $4, condemned_at = clock_timestamp() FROM picked
-WHERE c.datastore_id = $1 AND c.digest = picked.digest AND c.state = 2 AND c.touch_epoch < $3
-RETURNING c.size
+# 1 uploading, 2 live, 3 corrupt, 4 condemned, 5 deleting. What is locked by others is left to the next run; what could
+# be locked was looked at again after the lock.
+_LOCK = """
+SELECT digest FROM chunk WHERE datastore_id = $1 AND digest = ANY($2) AND state = $4 AND touch_epoch < $3
+ORDER BY digest FOR NO KEY UPDATE SKIP LOCKED
 """
-_DISCARD_CORRUPT = """
-WITH picked AS MATERIALIZED (
-  SELECT digest FROM chunk WHERE datastore_id = $1 AND digest = ANY($2) AND state = 3 AND touch_epoch < $3
-  ORDER BY digest FOR NO KEY UPDATE SKIP LOCKED
-)
-UPDATE chunk c SET state = 5, condemned_run = $4, condemned_at = NULL, delete_sent_at = NULL,
-  owner_session = NULL, writer = NULL
-FROM picked WHERE c.datastore_id = $1 AND c.digest = picked.digest AND c.state = 3 AND c.touch_epoch < $3
-RETURNING c.size
+_LOCK_UPLOADS = """
+SELECT c.digest FROM chunk c LEFT JOIN session s ON s.id = c.owner_session
+WHERE c.datastore_id = $1 AND c.digest = ANY($2) AND c.state = $4 AND c.touch_epoch < $3
+  AND (s.id IS NULL OR (s.state <> 'active' AND s.ended_at <= clock_timestamp() - make_interval(secs => $5)))
+ORDER BY c.digest FOR NO KEY UPDATE OF c SKIP LOCKED
+"""
+_CONDEMN = """
+UPDATE chunk SET state = 4, condemned_run = $4, condemned_at = clock_timestamp()
+WHERE datastore_id = $1 AND digest = ANY($2) AND state = 2 AND touch_epoch < $3 RETURNING size
 """
 # The bytes of an upload that was never live are in no usage counter.
-_DISCARD_UPLOADS = """
-WITH picked AS MATERIALIZED (
-  SELECT c.digest FROM chunk c LEFT JOIN session s ON s.id = c.owner_session
-  WHERE c.datastore_id = $1 AND c.digest = ANY($2) AND c.state = 1 AND c.touch_epoch < $3
-    AND (s.id IS NULL OR (s.state <> 'active' AND s.ended_at <= clock_timestamp() - make_interval(secs => $5)))
-  ORDER BY c.digest FOR NO KEY UPDATE OF c SKIP LOCKED
-)
-UPDATE chunk c SET state = 5, size = 0, condemned_run = $4, condemned_at = NULL, delete_sent_at = NULL,
-  owner_session = NULL, writer = NULL
-FROM picked WHERE c.datastore_id = $1 AND c.digest = picked.digest AND c.state = 1
-RETURNING c.size
+_DISCARD = """
+UPDATE chunk SET state = 5, size = CASE state WHEN 1 THEN 0 ELSE size END, condemned_run = $4, condemned_at = NULL,
+  delete_sent_at = NULL, owner_session = NULL, writer = NULL
+WHERE datastore_id = $1 AND digest = ANY($2) AND state IN (1, 3) AND touch_epoch < $3 RETURNING size
 """
 _RESCUE = """
 UPDATE chunk SET state = 2, condemned_run = NULL, condemned_at = NULL
@@ -141,13 +129,13 @@ class Condemning:
         tally.bad_bytes += int(rows["size"][corrupt].sum(dtype=np.int64))
         if run.dry_run:
             return
-        done = await self._change(tenant, run, _CONDEMN, digests[live & old & ~in_use])
+        done = await self._change(tenant, run, ChunkState.LIVE, digests[live & old & ~in_use])
         tally.condemned += len(done)
         tally.condemned_bytes += sum(done)
-        damaged = await self._change(tenant, run, _DISCARD_CORRUPT, digests[corrupt & old & ~in_use])
+        damaged = await self._change(tenant, run, ChunkState.CORRUPT, digests[corrupt & old & ~in_use])
         tally.bad -= len(damaged)
         tally.bad_bytes -= sum(damaged)
-        dead = await self._change(tenant, run, _DISCARD_UPLOADS, digests[uploading & old & ~in_use], self._grace)
+        dead = await self._change(tenant, run, ChunkState.UPLOADING, digests[uploading & old & ~in_use])
         tally.discarded += len(damaged) + len(dead)
         await self._rescue(tenant, run, digests[condemned & in_use], tally)
 
@@ -159,15 +147,17 @@ class Condemning:
             tally.live += len(sizes)
             tally.live_bytes += sum(sizes)
 
-    async def _change(
-        self, tenant: str, run: Run, statement: str, digests: NDArray[np.bytes_], *more: float
-    ) -> Sequence[int]:
-        """Sizes of the rows that were changed; each batch only while the run is ours."""
+    async def _change(self, tenant: str, run: Run, state: ChunkState, digests: NDArray[np.bytes_]) -> Sequence[int]:
+        """Sizes of the rows that left `state`; each batch only while the run is ours."""
         sizes: list[int] = []
+        lock, more = (_LOCK_UPLOADS, (self._grace,)) if state is ChunkState.UPLOADING else (_LOCK, ())
+        change = _CONDEMN if state is ChunkState.LIVE else _DISCARD
         for part in chunk_rows.split(digests, _BATCH):
             async with self._parts.database.tenant(tenant) as connection:
                 await runs.require_run(connection, run.token, lock=True)
-                rows = await connection.fetch(statement, run.datastore_id, part, run.cutoff, run.run_epoch, *more)
+                locked = await connection.fetch(lock, run.datastore_id, part, run.cutoff, int(state), *more)
+                picked = [row["digest"] for row in locked]
+                rows = await connection.fetch(change, run.datastore_id, picked, run.cutoff, run.run_epoch)
             sizes += [row["size"] for row in rows]
         return sizes
 

@@ -124,19 +124,32 @@ class Marking:
             yield MarkPiece(b"", marks.files, marks.total)
 
     async def _mark_one(self, marks: _Marks, entry: IndexEntry, backend: ChunkBackend) -> AsyncIterator[MarkPiece]:
-        """Digests of one index. Raises Vanished, DataCorrupt."""
+        """Digests of one index. Raises Vanished, DataCorrupt.
+
+        An index that is at another place after a failure was moved in between and is read there, from its beginning.
+        """
         key = await self._key_of(marks.store, entry)
+        while True:
+            try:
+                async for piece in self._read_at(marks, entry, backend, key):
+                    yield piece
+                return
+            except (NotFound, DataCorrupt) as error:
+                now = await self._key_of(marks.store, entry)
+                if now == key:
+                    raise DataCorrupt(f"unable to read index '{key}': {error.message}") from error
+                key = now
+
+    async def _read_at(
+        self, marks: _Marks, entry: IndexEntry, backend: ChunkBackend, key: str
+    ) -> AsyncIterator[MarkPiece]:
         reader = IndexDigests(entry)
-        try:
-            async for data in segments(backend.read_file(key)):
-                digests = await asyncio.to_thread(reader.feed, data)
-                new = await asyncio.to_thread(marks.seen.unseen, digests)
-                if len(new):
-                    yield MarkPiece(new.tobytes(), marks.files, marks.total)
-            reader.finish()
-        except (NotFound, DataCorrupt) as error:
-            await self._key_of(marks.store, entry)
-            raise DataCorrupt(f"unable to read index '{key}': {error.message}") from error
+        async for data in segments(backend.read_file(key)):
+            digests = await asyncio.to_thread(reader.feed, data)
+            new = await asyncio.to_thread(marks.seen.unseen, digests)
+            if len(new):
+                yield MarkPiece(new.tobytes(), marks.files, marks.total)
+        reader.finish()
         marks.digests += reader.count
 
     async def _key_of(self, store: Store, entry: IndexEntry) -> str:

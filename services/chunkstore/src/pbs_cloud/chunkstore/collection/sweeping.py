@@ -25,38 +25,32 @@ from pbs_cloud.runtime.settings import Settings
 
 MOST = 1000
 # 4 condemned, 5 deleting. The times are looked at before the lock, which can only make them too early, never too late.
-_PICK_CONDEMNED = """
-WITH picked AS MATERIALIZED (
-  SELECT digest FROM chunk
-  WHERE datastore_id = $1 AND state = 4 AND condemned_at <= clock_timestamp() - make_interval(secs => $2)
-  ORDER BY digest LIMIT $3 FOR UPDATE SKIP LOCKED
-), moment AS MATERIALIZED (SELECT clock_timestamp() AS at FROM (SELECT count(*) FROM picked) AS all_locked)
-UPDATE chunk c SET state = 5, delete_sent_at = moment.at FROM picked, moment
-WHERE c.datastore_id = $1 AND c.digest = picked.digest AND c.state = 4
-RETURNING c.digest, c.size, false AS bad, c.delete_sent_at
+# Nothing waits here (SKIP LOCKED), so the order is free: the indexes of both states give it.
+_LOCK_CONDEMNED = """
+SELECT digest FROM chunk
+WHERE datastore_id = $1 AND state = 4 AND condemned_at <= clock_timestamp() - make_interval(secs => $2)
+ORDER BY condemned_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED
 """
-_PICK_DELETING = """
-WITH picked AS MATERIALIZED (
-  SELECT digest FROM chunk WHERE datastore_id = $1 AND state = 5 AND NOT digest = ANY($4::bytea[])
-    AND (delete_sent_at IS NULL OR delete_sent_at <= clock_timestamp() - make_interval(secs => $2))
-  ORDER BY digest LIMIT $3 FOR UPDATE SKIP LOCKED
-), moment AS MATERIALIZED (SELECT clock_timestamp() AS at FROM (SELECT count(*) FROM picked) AS all_locked)
-UPDATE chunk c SET delete_sent_at = moment.at FROM picked, moment
-WHERE c.datastore_id = $1 AND c.digest = picked.digest AND c.state = 5
-RETURNING c.digest, c.size, c.condemned_at IS NULL AS bad, c.delete_sent_at
+_LOCK_DELETING = """
+SELECT digest FROM chunk
+WHERE datastore_id = $1 AND state = 5
+  AND (delete_sent_at IS NULL OR delete_sent_at <= clock_timestamp() - make_interval(secs => $2))
+LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED
+"""
+_START = """
+UPDATE chunk SET state = 5, delete_sent_at = $3 WHERE datastore_id = $1 AND digest = ANY($2) AND state IN (4, 5)
+RETURNING digest, size, condemned_at IS NULL AS bad
 """
 _STILL_OURS = """
-SELECT c.digest FROM unnest($2::bytea[], $3::timestamptz[]) AS given(digest, sent)
-JOIN chunk c ON c.datastore_id = $1 AND c.digest = given.digest AND c.state = 5 AND c.delete_sent_at = given.sent
+SELECT digest FROM chunk WHERE datastore_id = $1 AND digest = ANY($2) AND state = 5 AND delete_sent_at = $3
 """
 _REMOVE = """
-DELETE FROM chunk c USING unnest($2::bytea[], $3::timestamptz[]) AS given(digest, sent)
-WHERE c.datastore_id = $1 AND c.digest = given.digest AND c.state = 5 AND c.delete_sent_at = given.sent
-RETURNING c.size, c.condemned_at IS NULL AS bad
+DELETE FROM chunk WHERE datastore_id = $1 AND digest = ANY($2) AND state = 5 AND delete_sent_at = $3
+RETURNING size, condemned_at IS NULL AS bad
 """
 _REFUSED = """
-UPDATE chunk c SET delete_sent_at = NULL FROM unnest($2::bytea[], $3::timestamptz[]) AS given(digest, sent)
-WHERE c.datastore_id = $1 AND c.digest = given.digest AND c.state = 5 AND c.delete_sent_at = given.sent
+UPDATE chunk SET delete_sent_at = NULL
+WHERE datastore_id = $1 AND digest = ANY($2) AND state = 5 AND delete_sent_at = $3
 """
 _COUNT = """
 UPDATE gc_run SET removed_chunks = removed_chunks + $2, removed_bytes = removed_bytes + $3,
@@ -66,12 +60,14 @@ UPDATE gc_run SET removed_chunks = removed_chunks + $2, removed_bytes = removed_
 
 @dataclass(frozen=True, slots=True)
 class _Picked:
-    """A row in `deleting`; ``sent`` says whose attempt is the last."""
+    """Rows in `deleting`; ``sent`` is in each, as long as this attempt is its last."""
 
-    digest: bytes
-    size: int
-    bad: bool
+    chunks: tuple[Doomed, ...]
     sent: datetime
+
+    @property
+    def digests(self) -> list[bytes]:
+        return [chunk.digest for chunk in self.chunks]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,27 +120,26 @@ class Sweeping:
             raise Conflict("this run has not condemned anything yet")
         began = boot_time()
         picked = await self._pick(store, limit)
-        if not picked:
+        if not picked.chunks:
             return SweepResult(0, 0, 0, 0, False)
         async with self._exclusive(store, picked):
-            if store.local:
-                picked = await self._still_ours(store, picked)
+            ours = await self._still_ours(store, picked) if store.local else picked
             deleter = deleter_for(store.chunks.backend, self._settings, self._stores.io)
-            outcome = await deleter.delete([Doomed(item.digest, item.bad) for item in picked], began)
-            removed = await self._record(store, picked, outcome)
-        chunks = [row["size"] for row in removed if not row["bad"]]
+            outcome = await deleter.delete(ours.chunks, began)
+            removed = await self._record(store, ours, outcome)
+        good = [row["size"] for row in removed if not row["bad"]]
         bad = [row["size"] for row in removed if row["bad"] and row["size"]]
-        more = len(picked) >= limit and bool(removed)
-        return SweepResult(len(chunks), sum(chunks) + sum(bad), len(bad), len(picked) - len(removed), more)
+        more = len(picked.chunks) >= limit and bool(removed)
+        return SweepResult(len(good), sum(good) + sum(bad), len(bad), len(ours.chunks) - len(removed), more)
 
     @asynccontextmanager
-    async def _exclusive(self, store: SweptStore, picked: Sequence[_Picked]) -> AsyncIterator[None]:
+    async def _exclusive(self, store: SweptStore, picked: _Picked) -> AsyncIterator[None]:
         """In a directory: the locks of all digests, in their order, as a writer holds one until its row is live."""
         held: list[bytes] = []
         locks = store.chunks.digest_locks
         try:
             if store.local:
-                for digest in sorted(item.digest for item in picked):
+                for digest in sorted(picked.digests):
                     await locks.acquire(digest)
                     held.append(digest)
             yield
@@ -152,35 +147,36 @@ class Sweeping:
             for digest in held:
                 locks.release(digest)
 
-    async def _pick(self, store: SweptStore, limit: int) -> list[_Picked]:
+    async def _pick(self, store: SweptStore, limit: int) -> _Picked:
         run, grace = store.run, self._settings.gc_grace_seconds
         late = 0.0 if store.local else self._late_seconds
         async with self._database.tenant(store.tenant) as connection:
             await runs.require_run(connection, run.token, lock=True)
-            rows = await connection.fetch(_PICK_CONDEMNED, run.datastore_id, grace, limit)
-            if len(rows) < limit:
-                fresh = [row["digest"] for row in rows]
-                rows += await connection.fetch(_PICK_DELETING, run.datastore_id, late, limit - len(rows), fresh)
-        return [_Picked(*row) for row in rows]
+            locked = await connection.fetch(_LOCK_CONDEMNED, run.datastore_id, grace, limit)
+            if len(locked) < limit:
+                locked += await connection.fetch(_LOCK_DELETING, run.datastore_id, late, limit - len(locked))
+            sent: datetime = await connection.fetchval("SELECT clock_timestamp()")
+            digests = [row["digest"] for row in locked]
+            rows = await connection.fetch(_START, run.datastore_id, digests, sent) if digests else []
+        return _Picked(tuple(Doomed(row["digest"], row["bad"]) for row in rows), sent)
 
-    async def _still_ours(self, store: SweptStore, picked: Sequence[_Picked]) -> list[_Picked]:
+    async def _still_ours(self, store: SweptStore, picked: _Picked) -> _Picked:
         """Under the locks: rows that nobody has removed (and then written anew) in the meantime."""
         async with self._database.tenant(store.tenant) as connection:
-            rows = await connection.fetch(_STILL_OURS, store.run.datastore_id, *_columns(picked))
+            rows = await connection.fetch(_STILL_OURS, store.run.datastore_id, picked.digests, picked.sent)
         ours = {row["digest"] for row in rows}
-        return [item for item in picked if item.digest in ours]
+        return _Picked(tuple(chunk for chunk in picked.chunks if chunk.digest in ours), picked.sent)
 
-    async def _record(self, store: SweptStore, picked: Sequence[_Picked], outcome: Outcome) -> list[Any]:
+    async def _record(self, store: SweptStore, picked: _Picked, outcome: Outcome) -> list[Any]:
         """Rows of what is gone, usage and the run's counters in one transaction; the rows that were removed."""
-        run = store.run
-        gone = [item for item in picked if item.digest in outcome.deleted]
-        refused = [item for item in picked if item.digest in outcome.refused]
+        datastore = store.run.datastore_id
 
         async def transaction() -> list[Any]:
             async with self._database.tenant(store.tenant) as connection:
-                removed: list[Any] = await connection.fetch(_REMOVE, run.datastore_id, *_columns(gone)) if gone else []
-                if refused:
-                    await connection.execute(_REFUSED, run.datastore_id, *_columns(refused))
+                gone = sorted(outcome.deleted)
+                removed: list[Any] = await connection.fetch(_REMOVE, datastore, gone, picked.sent) if gone else []
+                if outcome.refused:
+                    await connection.execute(_REFUSED, datastore, sorted(outcome.refused), picked.sent)
                 await _count(connection, store, removed)
             return removed
 
@@ -193,7 +189,3 @@ async def _count(connection: Connection, store: SweptStore, removed: Sequence[An
     chunks = sum(1 for row in removed if not row["bad"])
     await connection.execute(_COUNT, store.run.id, chunks, freed, bad)
     await claim_db.count(connection, store.run.datastore_id, store.tenant, -freed)
-
-
-def _columns(picked: Sequence[_Picked]) -> tuple[list[bytes], list[datetime]]:
-    return [item.digest for item in picked], [item.sent for item in picked]
