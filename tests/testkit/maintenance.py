@@ -1,4 +1,4 @@
-"""Catalogue, chunks and gc in one process, on real Postgres, NATS and a directory: what maintenance tests play with."""
+"""Auth, catalogue, chunks and gc in one process, on real Postgres, NATS and a directory: a world for maintenance."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pbs_cloud.auth import component as auth_process
 from pbs_cloud.chunkstore.catalogue import main as catalogue_process
 from pbs_cloud.chunkstore.chunks import main as chunks_process
+from pbs_cloud.contracts.auth import AuthClient
 from pbs_cloud.contracts.chunkstore import CatalogueClient, ChunksClient
 from pbs_cloud.contracts.chunkstore import types as t
 from pbs_cloud.contracts.context import AclEntry, CallContext, Caller, SystemContext
@@ -30,7 +32,7 @@ from testkit.chunk_world import Chunk
 from testkit.servers import NatsServer, PostgresServer, temporary_folder
 
 STORE = "tank"
-TENANT = "acme"
+TENANT = "default"
 FIRST_TIME = 1_700_000_000
 
 
@@ -69,10 +71,20 @@ class Maintained:
     @property
     def database(self) -> Database:
         """The database of the chunkstore service."""
-        return next(part for part in self.running if isinstance(part, Database))
+        return self._databases()[1]
+
+    @property
+    def gc_database(self) -> Database:
+        """The database of the gc service."""
+        return self._databases()[-1]
+
+    def _databases(self) -> list[Database]:
+        """Of auth, catalogue, chunks and gc."""
+        return [part for part in self.running if isinstance(part, Database)]
 
     async def start(self) -> Maintained:
         parts = [
+            *auth_process.components(self.settings),
             *catalogue_process.components(self.settings),
             *chunks_process.components(self.settings),
             *gc_process.components(self.settings),
@@ -81,7 +93,9 @@ class Maintained:
             await part.start()
             self.running.append(part)
         services = self.settings.services
-        self._channels = [open_channel(a, self.settings) for a in (services.catalogue, services.chunks, services.gc)]
+        addresses = (services.catalogue, services.chunks, services.gc, services.auth)
+        self._channels = [open_channel(address, self.settings) for address in addresses]
+        self.auth = AuthClient(self._channels[3])
         self.catalogue = CatalogueClient(self._channels[0])
         self.chunks = ChunksClient(self._channels[1])
         self.gc = GcClient(self._channels[2])
@@ -191,9 +205,10 @@ async def _pieces(data: bytes) -> AsyncIterator[bytes]:
 
 
 async def start_maintained(postgres: PostgresServer, nats: NatsServer, **more: Any) -> Maintained:
-    """The three processes with one datastore `tank`."""
+    """The processes with one datastore `tank`."""
     data = temporary_folder("keep")
     settings = Settings(
+        auth_database_url=await postgres.service_database("auth"),
         chunkstore_database_url=await postgres.service_database("chunkstore"),
         gc_database_url=await postgres.service_database("gc"),
         nats_url=nats.url,
@@ -203,6 +218,7 @@ async def start_maintained(postgres: PostgresServer, nats: NatsServer, **more: A
     )
     (data / "run").mkdir()
     world = await Maintained(settings).start()
+    await world.auth.ensure_root(TENANT)
     system = SystemContext().for_tenant(TENANT)
     await world.ended(await world.catalogue.create_datastore(system, STORE, {}), system)
     return world

@@ -37,7 +37,7 @@ async def get(world: Maintained, kind: JobKind, job_id: str, ctx: CallContext = 
 
 def database(world: Maintained) -> Database:
     """The gc service's."""
-    return [part for part in world.running if isinstance(part, Database)][-1]
+    return world.gc_database
 
 
 async def make_due(world: Maintained, job_id: str) -> None:
@@ -51,7 +51,7 @@ def runs_of(world: Maintained, tasks: TaskRunner) -> JobRuns:
     from pbs_cloud.gc.verification.verify import Verify
 
     verify = Verify(world.catalogue, VerifierClient(world._channels[1]), tasks)
-    return JobRuns(database(world), world.catalogue, tasks, Prune(world.catalogue, tasks), verify)
+    return JobRuns(database(world), world.catalogue, world.auth, tasks, Prune(world.catalogue, tasks), verify)
 
 
 # ------------------------------------------------------------------------------------------------ configuration
@@ -229,6 +229,45 @@ async def test_a_due_job_runs_as_root_and_is_due_again_later(world: Maintained) 
     assert (await world.catalogue.get_task(SYSTEM, state.last_run_upid)).auth_id == "root@pam"
     await world.ended(state.last_run_upid, SYSTEM)
     assert await runs.start_due() == 0
+    await tasks.stop()
+
+
+async def test_the_operators_maintenance_binds_jobs(world: Maintained) -> None:
+    """Nothing is pruned under a read-only overlay."""
+    ns, job_id = fresh(), fresh()
+    await world.catalogue.create_namespace(ADMIN, STORE, ns)
+    for number in range(2):
+        await world.backup(t.GroupRef(STORE, ns, "vm", "1"), FIRST_TIME + number)
+    await world.gc.create_job(ADMIN, PRUNE, job_id, JobFields(store=STORE, schedule="daily", ns=ns, keep_last=1))
+    tasks = TaskRunner(world.catalogue, "replica-b")
+    await tasks.start()
+    runs = runs_of(world, tasks)
+    try:
+        await world.auth.update_tenant(SYSTEM, TENANT, {"maintenance": "payment overdue"})
+        await make_due(world, job_id)
+        await runs.start_due()
+        state = (await get(world, PRUNE, job_id)).state
+        assert "read-only maintenance mode: payment overdue" in await world.ended(state.last_run_upid or "", SYSTEM)
+        assert len(await world.snapshots(ns)) == 2
+    finally:
+        await world.auth.update_tenant(SYSTEM, TENANT, {"maintenance": None})
+        await tasks.stop()
+
+
+async def test_runs_of_suspended_and_of_unknown_tenants_are_left_out(world: Maintained) -> None:
+    suspended = (await world.auth.create_tenant(SYSTEM, "Suspended", slug="suspended")).id
+    await world.auth.update_tenant(SYSTEM, suspended, {"active": False})
+    tasks = TaskRunner(world.catalogue, "replica-c")
+    await tasks.start()
+    for tenant in (suspended, "unknown"):
+        job_id = fresh()
+        ctx = CallContext(Caller(tenant, "admin@pbs", (AclEntry("/", "admin@pbs", "Admin"),)))
+        await world.gc.create_job(ctx, PRUNE, job_id, DAILY)
+        await make_due(world, job_id)
+        await runs_of(world, tasks).start_due()
+        state = (await get(world, PRUNE, job_id, ctx)).state
+        assert state.last_run_upid is None
+        assert (state.next_run or 0) > time.time()
     await tasks.stop()
 
 

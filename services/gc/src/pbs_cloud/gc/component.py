@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pbs_cloud.contracts.auth import AuthClient
 from pbs_cloud.contracts.chunkstore.catalogue import CatalogueClient
 from pbs_cloud.contracts.chunkstore.collection import CollectionClient, SweeperClient
 from pbs_cloud.contracts.chunkstore.verifier import VerifierClient
@@ -61,7 +62,8 @@ def components(settings: Settings) -> list[Component]:
     schedule = CollectionSchedule(collections, collection, settings)
     prune = Prune(catalogue, tasks)
     verify = Verify(catalogue, VerifierClient(chunks.channel), tasks)
-    runs = JobRuns(database, catalogue, tasks, prune, verify)
+    auth = ChannelComponent(settings.services.auth, settings)
+    runs = JobRuns(database, catalogue, AuthClient(auth.channel), tasks, prune, verify)
     runners = [JobRunner(database, job) for job in jobs(catalogue, schedule, runs)]
     bus = Bus(settings.required_nats_url, name=settings.process_name)
     consumer = EventConsumer(database, bus, durable=SERVICE, producers=PRODUCERS, handler=remember_backup)
@@ -69,7 +71,7 @@ def components(settings: Settings) -> list[Component]:
     server = GrpcServer(SERVICE, settings.services.gc, settings, ready=database.ready)
     rpc = GcRpc(GcService(database), prune, verify, collection, ConfiguredJobs(database, runs))
     server.add_service(gc_pb2_grpc.add_GcServicer_to_server, rpc)
-    return [database, bus, channel, chunks, tasks, consumer, new_backups, *runners, server]
+    return [database, bus, channel, chunks, auth, tasks, consumer, new_backups, *runners, server]
 
 
 async def main(settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -27,6 +28,8 @@ T = TypeVar("T")
 MEMORY_BYTES = 96 * 1024 * 1024
 """Chunks under examination at once, all verifications together; uploads and reads have their own bound."""
 MAX_WORKERS = 32
+LOCAL_AT_ONCE = 4
+"""Files that are read at once, all verifications together: uploads use the same threads."""
 MAX_BATCH = 4096
 
 
@@ -73,6 +76,7 @@ class Verification:
         self._stores = stores
         self._sessions = SessionDirectory(database)
         self._budget = ByteBudget(memory)
+        self._disk = asyncio.Semaphore(LOCAL_AT_ONCE)
 
     async def check(
         self, ctx: CallContext, session_id: str, digests: bytes, sizes: Sequence[int], *, encrypted: bool, workers: int
@@ -118,7 +122,8 @@ class Verification:
 
     async def _look(self, store: ChunkStore, chunk: Wanted, location: str | None, size: int) -> Finding | None:
         """Raises Unavailable and what else says nothing about the object."""
-        async with self._budget.take(size):
+        place = contextlib.nullcontext() if store.backend.immediate else self._disk
+        async with place, self._budget.take(size):
             try:
                 data = await store.backend.read_chunk(chunk.digest, location)
             except (NotFound, DataCorrupt) as error:

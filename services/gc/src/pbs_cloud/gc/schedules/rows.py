@@ -143,6 +143,17 @@ async def started(connection: Connection, job: JobRow, upid: str) -> None:
     )
 
 
+async def postpone(connection: Connection, job: JobRow) -> None:
+    """Leave out what is due: the next run is the first one from now on."""
+    await connection.execute(
+        "UPDATE job SET next_run = $4 WHERE tenant_id = $1 AND kind = $2 AND id = $3",
+        job.tenant_id,
+        job.kind,
+        job.id,
+        next_run(job.fields, await now(connection)),
+    )
+
+
 async def ended(connection: Connection, job: JobRow, state: str, endtime: int) -> None:
     """The run of ``job.last_upid`` is over."""
     await connection.execute(

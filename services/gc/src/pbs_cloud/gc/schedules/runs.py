@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+from pbs_cloud.contracts.auth import AuthClient
 from pbs_cloud.contracts.chunkstore.catalogue import CatalogueClient
 from pbs_cloud.contracts.context import CallContext, SystemContext
 from pbs_cloud.contracts.errors import Conflict, Locked, NotFound, PbsError, Unavailable
@@ -22,6 +23,7 @@ AT_ONCE = 4
 """Jobs that work at the same time in one process; more wait in their tasks."""
 MOST_DUE = 1000
 _UNKNOWN = "unknown"
+_NO_TENANT = "*"
 _NAMES = {JobKind.PRUNE: "prune", JobKind.VERIFY: "verification"}
 _log = get_logger(__name__)
 
@@ -30,29 +32,55 @@ class JobRuns:
     """Starts jobs, once each at a time over all replicas: the job's row is locked while its state is looked at."""
 
     def __init__(
-        self, database: Database, catalogue: CatalogueClient, tasks: TaskRunner, prune: Prune, verify: Verify
+        self,
+        database: Database,
+        catalogue: CatalogueClient,
+        auth: AuthClient,
+        tasks: TaskRunner,
+        prune: Prune,
+        verify: Verify,
     ) -> None:
         self._database = database
         self._catalogue = catalogue
+        self._auth = auth
         self._tasks = tasks
         self._prune = prune
         self._verify = verify
         self._places = asyncio.Semaphore(AT_ONCE)
 
     async def start_due(self) -> int:
-        """Start every job whose time has come; how many were. One that still runs is not started again."""
+        """Start every job whose time has come; how many were. One that still runs is not started again.
+
+        A suspended tenant's runs are left out; the operator's maintenance binds jobs as it binds people.
+        """
         async with self._database.system() as connection:
             waiting = await rows.due(connection, MOST_DUE)
+        if not waiting:
+            return 0
+        tenants = {
+            tenant.id: tenant for tenant in await self._auth.list_tenants(SystemContext().for_tenant(_NO_TENANT))
+        }
         count = 0
         for tenant_id, kind, job_id in waiting:
+            tenant = tenants.get(tenant_id)
+            if tenant is None or not tenant.active:
+                await self._leave_out(tenant_id, kind, job_id)
+                continue
+            ctx = _system(tenant_id, tenant.maintenance)
             try:
-                await self.start(SystemContext().for_tenant(tenant_id), kind, job_id)
+                await self.start(ctx, kind, job_id)
                 count += 1
             except (Locked, NotFound):
                 continue
             except PbsError as error:
                 _log.warning("job not started", tenant=tenant_id, kind=kind, job=job_id, error=error.message)
         return count
+
+    async def _leave_out(self, tenant_id: str, kind: JobKind, job_id: str) -> None:
+        async with self._database.tenant(tenant_id) as connection:
+            job = await rows.find(connection, tenant_id, kind, job_id, lock=True)
+            if job is not None:
+                await rows.postpone(connection, job)
 
     async def start(self, ctx: CallContext, kind: JobKind, job_id: str) -> str:
         """UPID of the task, in the name of ``ctx``. Raises NotFound, Locked (it runs), Unavailable."""
@@ -62,8 +90,7 @@ class JobRuns:
                 raise no_such_job(kind, job_id)
             if job.last_upid is not None and (await self.state(job)).last_run_endtime is None:
                 raise Locked(f"{_NAMES[kind]} job '{job_id}' is already running")
-            system = SystemContext().for_tenant(ctx.tenant_id)
-            system = replace(system, caller=replace(system.caller, maintenance=ctx.caller.maintenance))
+            system = _system(ctx.tenant_id, ctx.caller.maintenance)
             worker_type, worker_id = _task_name(job)
             body = self._body(system, job)
             upid = await self._tasks.begin(system, worker_type, worker_id, body, auth_id=ctx.caller.auth_id)
@@ -113,6 +140,12 @@ class JobRuns:
             return
         scope = VerifyScope(job.store, job.ns, max_depth=job.config.max_depth)
         await self._verify.run(ctx, scope, _verify_options(job.config), log)
+
+
+def _system(tenant_id: str, maintenance: str | None) -> CallContext:
+    """``root@pam`` in a tenant, bound by the operator's maintenance of it."""
+    ctx = SystemContext().for_tenant(tenant_id)
+    return replace(ctx, caller=replace(ctx.caller, maintenance=maintenance))
 
 
 def no_such_job(kind: JobKind, job_id: str) -> NotFound:

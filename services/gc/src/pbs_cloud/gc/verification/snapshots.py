@@ -107,7 +107,8 @@ class SnapshotCheck:
                 await files.check_blob(entry, pieces)
                 return 0
             async with files.fetched(pieces) as data:
-                return await self._index(run, session_id, entry, files.open_index(entry, data))
+                index = await asyncio.to_thread(files.open_index, entry, data)
+                return await self._index(run, session_id, entry, index)
         except (FormatError, NotFound, DataCorrupt, InvalidArgument) as error:
             await run.log.line(f"  verify {entry.filename} failed: {error}")
             return 1
