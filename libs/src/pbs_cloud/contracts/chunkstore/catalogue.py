@@ -200,6 +200,33 @@ class DatastoreCalls(SessionCalls):
         """``new_owner`` was checked to be active. Raises Unauthenticated for a move that the caller may not make."""
         await self._unary(self._stub.ChangeOwner, pb.ChangeOwnerRequest(group=_group(group), new_owner=new_owner), ctx)
 
+    async def move_group(self, ctx: CallContext, group: t.GroupRef, target_ns: str, *, merge: bool) -> str:
+        """UPID of the task (rest-api C.6)."""
+        request = pb.MoveGroupRequest(group=_group(group), target_ns=target_ns, merge_group=merge)
+        return str((await self._unary(self._stub.MoveGroup, request, ctx)).upid)
+
+    async def move_namespace(
+        self,
+        ctx: CallContext,
+        store: str,
+        ns: str,
+        target_ns: str,
+        *,
+        max_depth: int | None,
+        delete_source: bool,
+        merge: bool,
+    ) -> str:
+        """UPID of the task (rest-api C.6)."""
+        request = pb.MoveNamespaceRequest(
+            store=store,
+            ns=ns,
+            target_ns=target_ns,
+            max_depth=max_depth,
+            delete_source=delete_source,
+            merge_groups=merge,
+        )
+        return str((await self._unary(self._stub.MoveNamespace, request, ctx)).upid)
+
 
 class SnapshotCalls(DatastoreCalls):
     """Snapshots (rest-api C.5, C.8)."""

@@ -398,6 +398,32 @@ class DeleteNamespaceRequest(_message.Message):
     error_on_protected: bool
     def __init__(self, store: _Optional[str] = ..., ns: _Optional[str] = ..., delete_groups: _Optional[bool] = ..., error_on_protected: _Optional[bool] = ...) -> None: ...
 
+class MoveGroupRequest(_message.Message):
+    __slots__ = ("group", "target_ns", "merge_group")
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    TARGET_NS_FIELD_NUMBER: _ClassVar[int]
+    MERGE_GROUP_FIELD_NUMBER: _ClassVar[int]
+    group: GroupRef
+    target_ns: str
+    merge_group: bool
+    def __init__(self, group: _Optional[_Union[GroupRef, _Mapping]] = ..., target_ns: _Optional[str] = ..., merge_group: _Optional[bool] = ...) -> None: ...
+
+class MoveNamespaceRequest(_message.Message):
+    __slots__ = ("store", "ns", "target_ns", "max_depth", "delete_source", "merge_groups")
+    STORE_FIELD_NUMBER: _ClassVar[int]
+    NS_FIELD_NUMBER: _ClassVar[int]
+    TARGET_NS_FIELD_NUMBER: _ClassVar[int]
+    MAX_DEPTH_FIELD_NUMBER: _ClassVar[int]
+    DELETE_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    MERGE_GROUPS_FIELD_NUMBER: _ClassVar[int]
+    store: str
+    ns: str
+    target_ns: str
+    max_depth: int
+    delete_source: bool
+    merge_groups: bool
+    def __init__(self, store: _Optional[str] = ..., ns: _Optional[str] = ..., target_ns: _Optional[str] = ..., max_depth: _Optional[int] = ..., delete_source: _Optional[bool] = ..., merge_groups: _Optional[bool] = ...) -> None: ...
+
 class DeleteStatistics(_message.Message):
     __slots__ = ("removed_groups", "protected_snapshots", "removed_snapshots")
     REMOVED_GROUPS_FIELD_NUMBER: _ClassVar[int]

@@ -421,6 +421,16 @@ class CatalogueStub:
                 request_serializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.ChangeOwnerRequest.SerializeToString,
                 response_deserializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.FromString,
                 _registered_method=True)
+        self.MoveGroup = channel.unary_unary(
+                '/pbs_cloud.proto.chunkstore.v1.Catalogue/MoveGroup',
+                request_serializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.MoveGroupRequest.SerializeToString,
+                response_deserializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.UpidResponse.FromString,
+                _registered_method=True)
+        self.MoveNamespace = channel.unary_unary(
+                '/pbs_cloud.proto.chunkstore.v1.Catalogue/MoveNamespace',
+                request_serializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.MoveNamespaceRequest.SerializeToString,
+                response_deserializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.UpidResponse.FromString,
+                _registered_method=True)
         self.ListSnapshots = channel.unary_stream(
                 '/pbs_cloud.proto.chunkstore.v1.Catalogue/ListSnapshots',
                 request_serializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.ListSnapshotsRequest.SerializeToString,
@@ -671,6 +681,19 @@ class CatalogueServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MoveGroup(self, request, context):
+        """Inside the datastore, in a task (rest-api C.6).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MoveNamespace(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListSnapshots(self, request, context):
         """--- snapshots
         """
@@ -905,6 +928,16 @@ def add_CatalogueServicer_to_server(servicer, server):
                     servicer.ChangeOwner,
                     request_deserializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.ChangeOwnerRequest.FromString,
                     response_serializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.SerializeToString,
+            ),
+            'MoveGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.MoveGroup,
+                    request_deserializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.MoveGroupRequest.FromString,
+                    response_serializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.UpidResponse.SerializeToString,
+            ),
+            'MoveNamespace': grpc.unary_unary_rpc_method_handler(
+                    servicer.MoveNamespace,
+                    request_deserializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.MoveNamespaceRequest.FromString,
+                    response_serializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.UpidResponse.SerializeToString,
             ),
             'ListSnapshots': grpc.unary_stream_rpc_method_handler(
                     servicer.ListSnapshots,
@@ -1668,6 +1701,60 @@ class Catalogue:
             '/pbs_cloud.proto.chunkstore.v1.Catalogue/ChangeOwner',
             pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.ChangeOwnerRequest.SerializeToString,
             pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MoveGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pbs_cloud.proto.chunkstore.v1.Catalogue/MoveGroup',
+            pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.MoveGroupRequest.SerializeToString,
+            pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.UpidResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MoveNamespace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pbs_cloud.proto.chunkstore.v1.Catalogue/MoveNamespace',
+            pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.MoveNamespaceRequest.SerializeToString,
+            pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.UpidResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -156,6 +156,9 @@ class CatalogueStub:
     GetGroupNotes: _grpc.UnaryUnaryMultiCallable[_chunkstore_pb2.GroupRequest, _chunkstore_pb2.Notes]
     SetGroupNotes: _grpc.UnaryUnaryMultiCallable[_chunkstore_pb2.SetGroupNotesRequest, _common_pb2.Empty]
     ChangeOwner: _grpc.UnaryUnaryMultiCallable[_chunkstore_pb2.ChangeOwnerRequest, _common_pb2.Empty]
+    MoveGroup: _grpc.UnaryUnaryMultiCallable[_chunkstore_pb2.MoveGroupRequest, _chunkstore_pb2.UpidResponse]
+    """Inside the datastore, in a task (rest-api C.6)."""
+    MoveNamespace: _grpc.UnaryUnaryMultiCallable[_chunkstore_pb2.MoveNamespaceRequest, _chunkstore_pb2.UpidResponse]
     ListSnapshots: _grpc.UnaryStreamMultiCallable[_chunkstore_pb2.ListSnapshotsRequest, _chunkstore_pb2.Snapshot]
     """--- snapshots"""
     DeleteSnapshot: _grpc.UnaryUnaryMultiCallable[_chunkstore_pb2.SnapshotRequest, _common_pb2.Empty]
@@ -218,6 +221,9 @@ class CatalogueAsyncStub(CatalogueStub):
     GetGroupNotes: _aio.UnaryUnaryMultiCallable[_chunkstore_pb2.GroupRequest, _chunkstore_pb2.Notes]  # type: ignore[assignment]
     SetGroupNotes: _aio.UnaryUnaryMultiCallable[_chunkstore_pb2.SetGroupNotesRequest, _common_pb2.Empty]  # type: ignore[assignment]
     ChangeOwner: _aio.UnaryUnaryMultiCallable[_chunkstore_pb2.ChangeOwnerRequest, _common_pb2.Empty]  # type: ignore[assignment]
+    MoveGroup: _aio.UnaryUnaryMultiCallable[_chunkstore_pb2.MoveGroupRequest, _chunkstore_pb2.UpidResponse]  # type: ignore[assignment]
+    """Inside the datastore, in a task (rest-api C.6)."""
+    MoveNamespace: _aio.UnaryUnaryMultiCallable[_chunkstore_pb2.MoveNamespaceRequest, _chunkstore_pb2.UpidResponse]  # type: ignore[assignment]
     ListSnapshots: _aio.UnaryStreamMultiCallable[_chunkstore_pb2.ListSnapshotsRequest, _chunkstore_pb2.Snapshot]  # type: ignore[assignment]
     """--- snapshots"""
     DeleteSnapshot: _aio.UnaryUnaryMultiCallable[_chunkstore_pb2.SnapshotRequest, _common_pb2.Empty]  # type: ignore[assignment]
@@ -427,6 +433,21 @@ class CatalogueServicer(metaclass=_abc_1.ABCMeta):
         request: _chunkstore_pb2.ChangeOwnerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_common_pb2.Empty, _abc.Awaitable[_common_pb2.Empty]]: ...
+
+    @_abc_1.abstractmethod
+    def MoveGroup(
+        self,
+        request: _chunkstore_pb2.MoveGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_chunkstore_pb2.UpidResponse, _abc.Awaitable[_chunkstore_pb2.UpidResponse]]:
+        """Inside the datastore, in a task (rest-api C.6)."""
+
+    @_abc_1.abstractmethod
+    def MoveNamespace(
+        self,
+        request: _chunkstore_pb2.MoveNamespaceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_chunkstore_pb2.UpidResponse, _abc.Awaitable[_chunkstore_pb2.UpidResponse]]: ...
 
     @_abc_1.abstractmethod
     def ListSnapshots(

@@ -134,6 +134,12 @@ class ChunkBackend(Protocol):
     async def file_size(self, key: str) -> int:
         """Bytes of a file."""
 
+    async def copy_file(self, source: str, target: str) -> None:
+        """Let the content of `source` be at `target` too, replacing what was there; durable on return.
+
+        Both may share their bytes: neither is ever changed in place.
+        """
+
     async def delete_file(self, key: str) -> None:
         """Delete a file durably; a missing one is no error."""
 

@@ -156,6 +156,10 @@ class S3Backend:
     async def file_size(self, key: str) -> int:
         return await self._size(key, self._content_key(key))
 
+    async def copy_file(self, source: str, target: str) -> None:
+        old, new = self._content_key(source), self._content_key(target)
+        await attempts("copy", source, lambda: obstore.copy_async(self._store, old, new))
+
     async def delete_file(self, key: str) -> None:
         await self._delete_one("delete_file", self._content_key(key))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 from pbs_cloud.chunkstore.catalogue.parts import Parts
 from pbs_cloud.chunkstore.catalogue.task_rows import OK, NewTask, append_log, end_task, insert_task
@@ -15,6 +16,9 @@ from pbs_cloud.runtime.logging import get_logger
 PROCESS = "catalogue"
 _RENEW_SECONDS = 15.0
 _log = get_logger(__name__)
+
+TaskLog: TypeAlias = Callable[[str], Awaitable[None]]
+"""Appends a line to the log of a task."""
 
 
 class Background(Component):
@@ -33,11 +37,22 @@ class Background(Component):
 
     async def as_task(self, ctx: CallContext, kind: str, worker_id: str, work: Awaitable[None]) -> str:
         """UPID of a task that has begun ``work``; a failure of the work is the task's."""
+        return await self.as_logged_task(ctx, kind, worker_id, lambda _log: work)
+
+    async def as_logged_task(
+        self, ctx: CallContext, kind: str, worker_id: str, work: Callable[[TaskLog], Awaitable[None]]
+    ) -> str:
+        """``as_task`` for work that writes lines into the log of its task."""
         new = NewTask(ctx.tenant_id, kind, worker_id, ctx.caller.auth_id, PROCESS)
         async with self._parts.database.tenant(ctx.tenant_id) as connection:
             upid = await insert_task(connection, new, self._parts.lease_seconds)
             await append_log(connection, upid, [f"{kind} {worker_id}"])
-        self.run(self._to_the_end(ctx.tenant_id, upid, work))
+
+        async def log(line: str) -> None:
+            async with self._parts.database.tenant(ctx.tenant_id) as connection:
+                await append_log(connection, upid, [line])
+
+        self.run(self._to_the_end(ctx.tenant_id, upid, work(log)))
         return upid
 
     def run(self, work: Awaitable[None]) -> None:
@@ -55,6 +70,9 @@ class Background(Component):
             status = error.message
         except asyncio.CancelledError:
             status = "interrupted by shutdown"
+            raise
+        except Exception:
+            status = "internal error"
             raise
         finally:
             renewal.cancel()

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pbs_cloud.chunkstore.catalogue.announce import announce
 from pbs_cloud.chunkstore.catalogue.parts import Parts
-from pbs_cloud.chunkstore.catalogue.removal import Removal, mark_removing
+from pbs_cloud.chunkstore.catalogue.removal import Removal, hold_places, mark_removing
 from pbs_cloud.chunkstore.catalogue.rows import store_by_id
 from pbs_cloud.chunkstore.catalogue.session_rows import DeadSession, Session, find_session, parse_session_id
 from pbs_cloud.chunkstore.catalogue.task_rows import OK, UNKNOWN, end_task
@@ -77,6 +77,8 @@ class Closing:
             if session.kind != "reader" and session.snapshot_id is not None:
                 late = 0.0 if store.backend_type == "filesystem" else self._parts.late_write_seconds
                 await mark_removing(connection, store, session.snapshot_id, late_write_seconds=late)
+            if session.kind == "move" and store.backend_type != "filesystem":
+                await hold_places(connection, session.id, self._parts.late_write_seconds)
             await _set_state(connection, session, "expired", UNKNOWN)
         if session.kind != "reader" and session.snapshot_id is not None:
             try:

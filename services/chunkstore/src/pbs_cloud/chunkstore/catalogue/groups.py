@@ -169,9 +169,12 @@ def _may_move(caller: Caller, owner: str, new_owner: str) -> bool:
 
 
 async def require_no_backup(connection: Connection, group: Group) -> None:
-    """Raises Locked while a backup of the group runs, DeadSession if its session is dead. The group's row is locked."""
+    """Raises Locked while a backup or a move of the group runs, DeadSession if that session is dead.
+
+    The group's row is locked.
+    """
     holder = await connection.fetchrow(
-        "SELECT id, lease_until > clock_timestamp() AS alive FROM session"
+        "SELECT id, kind, lease_until > clock_timestamp() AS alive FROM session"
         " WHERE group_id = $1 AND state = 'active' AND kind <> 'reader'",
         group.id,
     )
@@ -179,4 +182,5 @@ async def require_no_backup(connection: Connection, group: Group) -> None:
         return
     if not holder["alive"]:
         raise DeadSession(holder["id"])
-    raise Locked(f"unable to acquire lock on the group '{group.place.group}': a backup is running")
+    use = "it is being moved" if holder["kind"] == "move" else "a backup is running"
+    raise Locked(f"unable to acquire lock on the group '{group.place.group}': {use}")

@@ -62,6 +62,10 @@ class Namespaces:
         with refusing_bad_names():
             path.parent.child(path.name)
         require_access(ctx.caller, store, str(path.parent), (P.DATASTORE_MODIFY,))
+        await self.make(ctx, store, path)
+
+    async def make(self, ctx: CallContext, store: str, path: BackupNamespace) -> None:
+        """``create`` without asking for rights. Raises NotFound, Conflict (maintenance)."""
         async with self._parts.database.tenant(ctx.tenant_id) as connection:
             found = await usable_store(connection, ctx.caller, store, writing=True)
             if await find_namespace(connection, found, str(path.parent), lock="FOR KEY SHARE") is None:
@@ -70,7 +74,7 @@ class Namespaces:
                 "INSERT INTO namespace (tenant_id, datastore_id, path) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
                 ctx.tenant_id,
                 found.id,
-                ns,
+                str(path),
             )
             await self._parts.backends.of(found).make_namespace(path.path)
 
@@ -93,7 +97,7 @@ class Namespaces:
         for part in sorted(paths, key=lambda p: p.depth, reverse=True):
             if delete_groups:
                 await self._delete_groups(ctx.tenant_id, found, part, done)
-            left |= not await self._delete_empty(ctx.tenant_id, found, part)
+            left |= not await self.delete_empty(ctx.tenant_id, found, part)
         if left and not delete_groups:
             raise Conflict(_LEFT)
         if done.protected and error_on_protected:
@@ -104,17 +108,11 @@ class Namespaces:
 
     async def _delete_groups(self, tenant_id: str, store: Store, ns: BackupNamespace, done: Deleted) -> None:
         async with self._parts.database.tenant(tenant_id) as connection:
-            rows = await connection.fetch(
-                "SELECT g.backup_type, g.backup_id FROM backup_group g JOIN namespace n ON n.id = g.namespace_id"
-                " WHERE n.datastore_id = $1 AND n.path = $2 ORDER BY g.backup_type, g.backup_id",
-                store.id,
-                str(ns),
-            )
-        for row in rows:
-            place = Place.of(str(ns), row["backup_type"], row["backup_id"])
+            places = await groups_in(connection, store, ns)
+        for place in places:
             await self._groups.delete_contents(tenant_id, store, place, done)
 
-    async def _delete_empty(self, tenant_id: str, store: Store, ns: BackupNamespace) -> bool:
+    async def delete_empty(self, tenant_id: str, store: Store, ns: BackupNamespace) -> bool:
         """Delete a namespace without groups and children; whether it is gone."""
         async with self._parts.database.tenant(tenant_id) as connection:
             row = await find_namespace(connection, store, str(ns), lock="FOR UPDATE")
@@ -143,6 +141,17 @@ async def paths_below(connection: Connection, store: Store, anchor: str) -> list
     """A namespace that exists and all below it, parents before children."""
     rows = await connection.fetch(_BELOW, store.id, anchor)
     return sorted(BackupNamespace.parse(row["path"]) for row in rows)
+
+
+async def groups_in(connection: Connection, store: Store, ns: BackupNamespace) -> list[Place]:
+    """The groups of one namespace, ordered by type and name."""
+    rows = await connection.fetch(
+        "SELECT g.backup_type, g.backup_id FROM backup_group g JOIN namespace n ON n.id = g.namespace_id"
+        " WHERE n.datastore_id = $1 AND n.path = $2 ORDER BY g.backup_type, g.backup_id",
+        store.id,
+        str(ns),
+    )
+    return [Place.of(str(ns), row["backup_type"], row["backup_id"]) for row in rows]
 
 
 def shown_namespaces(paths: Iterable[BackupNamespace], caller: Caller, store: str) -> list[str]:

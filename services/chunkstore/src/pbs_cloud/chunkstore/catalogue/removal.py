@@ -79,6 +79,17 @@ async def mark_removing(
     return True
 
 
+async def hold_places(connection: Connection, session_id: uuid.UUID, seconds: float) -> list[int]:
+    """Marked snapshots of a session that moves a group: their places are used again only after ``seconds``."""
+    rows = await connection.fetch(
+        "UPDATE snapshot SET reusable_at = clock_timestamp() + make_interval(secs => $2)"
+        " WHERE session_id = $1 AND state = 'removing' RETURNING id",
+        session_id,
+        seconds,
+    )
+    return sorted(row["id"] for row in rows)
+
+
 class Removal:
     """Takes away what is marked."""
 
@@ -90,11 +101,11 @@ class Removal:
 
         ``holder``: the session that is being closed and whose group lock does not keep an empty group.
         """
+        await self._parts.writes.settled(snapshot_id)
         found = await self._find(tenant_id, snapshot_id)
         if found is None:
             return
         store, where = found
-        await self._parts.writes.settled(snapshot_id)
         await self._parts.backends.of(store).delete_tree(where.prefix)
         async with self._parts.database.tenant(tenant_id) as connection:
             group_id = await connection.fetchval("SELECT group_id FROM snapshot WHERE id = $1", snapshot_id)
@@ -135,13 +146,16 @@ class Removal:
         return done
 
     async def _left_over(self, after: int) -> list[Any]:
-        """Marked snapshots that nobody is removing right now, a page by id."""
+        """Marked snapshots that nobody is removing right now, a page by id.
+
+        A session without a lease has to be expired first: only that waits for what it does at this moment.
+        """
         async with self._parts.database.system() as connection:
             rows: list[Any] = await connection.fetch(
                 "SELECT s.id, s.tenant_id, s.datastore_id FROM snapshot s JOIN datastore d ON d.id = s.datastore_id"
                 " WHERE s.state = 'removing' AND d.state = 'active' AND s.reusable_at <= clock_timestamp()"
-                " AND NOT EXISTS (SELECT 1 FROM session e WHERE e.id = s.session_id AND e.state = 'active'"
-                " AND e.lease_until > clock_timestamp()) AND s.id > $1 ORDER BY s.id LIMIT 500",
+                " AND NOT EXISTS (SELECT 1 FROM session e WHERE e.id = s.session_id AND e.state = 'active')"
+                " AND s.id > $1 ORDER BY s.id LIMIT 500",
                 after,
             )
         return rows

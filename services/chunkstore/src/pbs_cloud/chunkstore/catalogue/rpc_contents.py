@@ -50,6 +50,12 @@ class ContentRpc:
         await to_the_end(self._services.groups.change_owner(context.call, group_of(request.group), request.new_owner))
         return EMPTY
 
+    async def MoveGroup(self, request: pb.MoveGroupRequest, context: RpcContext) -> pb.UpidResponse:
+        work = self._services.moves.move_group(
+            context.call, group_of(request.group), request.target_ns, merge=request.merge_group
+        )
+        return pb.UpidResponse(upid=await to_the_end(work))
+
     async def ListSnapshots(self, request: pb.ListSnapshotsRequest, context: RpcContext) -> AsyncIterator[pb.Snapshot]:
         backup_type = request.backup_type if request.HasField("backup_type") else None
         backup_id = request.backup_id if request.HasField("backup_id") else None

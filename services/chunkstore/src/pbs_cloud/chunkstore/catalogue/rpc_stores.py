@@ -78,3 +78,15 @@ class StoreRpc:
             )
         )
         return to_message(done, pb.DeleteStatistics)
+
+    async def MoveNamespace(self, request: pb.MoveNamespaceRequest, context: RpcContext) -> pb.UpidResponse:
+        work = self._services.namespace_moves.move_namespace(
+            context.call,
+            request.store,
+            request.ns,
+            request.target_ns,
+            max_depth=request.max_depth if request.HasField("max_depth") else None,
+            delete_source=request.delete_source,
+            merge=request.merge_groups,
+        )
+        return pb.UpidResponse(upid=await to_the_end(work))

@@ -12,6 +12,8 @@ from pbs_cloud.chunkstore.catalogue.finish import Finish
 from pbs_cloud.chunkstore.catalogue.groups import Groups
 from pbs_cloud.chunkstore.catalogue.leases import Leases
 from pbs_cloud.chunkstore.catalogue.listing import Listings
+from pbs_cloud.chunkstore.catalogue.moves import Moves
+from pbs_cloud.chunkstore.catalogue.namespace_moves import NamespaceMoves
 from pbs_cloud.chunkstore.catalogue.namespaces import Namespaces
 from pbs_cloud.chunkstore.catalogue.open_backup import BackupOpening
 from pbs_cloud.chunkstore.catalogue.open_reader import ReaderOpening
@@ -39,6 +41,8 @@ class Services:
     status: StoreStatus
     namespaces: Namespaces
     groups: Groups
+    moves: Moves
+    namespace_moves: NamespaceMoves
     snapshots: Snapshots
     pruning: Pruning
     logs: ClientLogs
@@ -55,6 +59,8 @@ class Services:
         datastores = Datastores(parts, background)
         groups = Groups(parts, closing, removal)
         snapshots = Snapshots(parts, closing, removal)
+        namespaces = Namespaces(parts, groups)
+        moves = Moves(parts, closing, removal, background)
         return cls(
             opening=BackupOpening(parts, closing),
             readers=ReaderOpening(parts),
@@ -64,8 +70,10 @@ class Services:
             closing=closing,
             datastores=datastores,
             status=StoreStatus(parts),
-            namespaces=Namespaces(parts, groups),
+            namespaces=namespaces,
             groups=groups,
+            moves=moves,
+            namespace_moves=NamespaceMoves(parts, moves, namespaces, background),
             snapshots=snapshots,
             pruning=Pruning(parts, snapshots),
             logs=ClientLogs(parts, snapshots),
