@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import shutil
 import tempfile
@@ -17,6 +18,7 @@ from testkit.servers import PostgresServer
 
 from pbs_cloud.chunkstore.backends import StoreLocation, open_backend
 from pbs_cloud.chunkstore.states import ChunkState
+from pbs_cloud.contracts.auth import Tenant
 from pbs_cloud.contracts.chunkstore.catalogue import CatalogueClient
 from pbs_cloud.contracts.chunkstore.collection import CollectionClient, CollectionState, SweeperClient
 from pbs_cloud.contracts.context import CallContext, Caller
@@ -239,6 +241,17 @@ async def test_a_run_that_was_taken_over_stops(service: Service, monkeypatch: py
     assert (await service.state()).abandoned
 
 
+class Tenants:
+    """What auth says of the one tenant."""
+
+    def __init__(self, tenant: str) -> None:
+        self._tenant = Tenant(tenant, tenant, tenant, 0, True)
+        self.changes: dict[str, Any] = {}
+
+    async def list_tenants(self, ctx: CallContext) -> list[Tenant]:
+        return [dataclasses.replace(self._tenant, **self.changes)]
+
+
 async def test_replicas_start_what_is_due_once_and_take_over_what_is_dead(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,13 +259,18 @@ async def test_replicas_start_what_is_due_once_and_take_over_what_is_dead(
     (gone,) = some_chunks(1)
     await world.forget(await world.backup([gone]))
     settings = world.settings.model_copy(update={"gc_interval_hours": 1})
-    schedules = [CollectionSchedule(service.client, service.collection, settings) for _ in range(3)]
+    tenants: Any = Tenants(world.tenant)
+    schedules = [CollectionSchedule(service.client, tenants, service.collection, settings) for _ in range(3)]
     other = world.settings.model_copy(update={"gc_enabled": False, "gc_interval_hours": 1})
-    never = CollectionSchedule(service.client, service.collection, other)
+    never = CollectionSchedule(service.client, tenants, service.collection, other)
     await world.execute("UPDATE datastore SET created_at = created_at - interval '59 minutes'")
     assert await schedules[0].run() == 0
     await world.execute("UPDATE datastore SET created_at = created_at - interval '2 minutes'")
     assert await never.run() == 0
+    for changes in ({"active": False}, {"id": "another"}, {"maintenance": "type=read-only"}):
+        tenants.changes = changes
+        assert await schedules[0].run() == 0, changes
+    tenants.changes = {}
     assert sum(await asyncio.gather(*(schedule.run() for schedule in schedules))) == 1
     await soon(lambda: _ended(service))
     assert await world.state(gone) is None
@@ -272,7 +290,6 @@ async def _ended(service: Service) -> bool:
 def test_schedules() -> None:
     day = 86_400
     base = CollectionState("t", "s", "{}", False, False, last_start=10 * day + 3600, now=10 * day + 7200)
-    import dataclasses
 
     def due(**changes: Any) -> bool:
         return is_due(dataclasses.replace(base, **changes), 3600 * 24)

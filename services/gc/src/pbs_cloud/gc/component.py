@@ -59,10 +59,10 @@ def components(settings: Settings) -> list[Component]:
     tasks = TaskRunner(catalogue, process_id)
     collections = CollectionClient(channel.channel)
     collection = Collection(collections, SweeperClient(chunks.channel), tasks, process_id)
-    schedule = CollectionSchedule(collections, collection, settings)
+    auth = ChannelComponent(settings.services.auth, settings)
+    schedule = CollectionSchedule(collections, AuthClient(auth.channel), collection, settings)
     prune = Prune(catalogue, tasks)
     verify = Verify(catalogue, VerifierClient(chunks.channel), tasks)
-    auth = ChannelComponent(settings.services.auth, settings)
     runs = JobRuns(database, catalogue, AuthClient(auth.channel), tasks, prune, verify)
     runners = [JobRunner(database, job) for job in jobs(catalogue, schedule, runs)]
     bus = Bus(settings.required_nats_url, name=settings.process_name)
