@@ -23,7 +23,7 @@ _log = get_logger(__name__)
 
 def up() -> None:
     """Run everything in one supervisor until Ctrl-C."""
-    settings = _prepare()
+    settings = prepare()
     folder = open_data_dir(settings)
     certificate = None if settings.tls_disabled else public_certificate(settings, folder.tls)
     require_free_port(settings)
@@ -32,7 +32,7 @@ def up() -> None:
 
 def run(service: str) -> None:
     """Run the processes of one service; database and event bus must be given."""
-    settings = _prepare()
+    settings = prepare()
     if service not in SERVICES:
         raise ConfigError(f"there is no service {service!r}; there are {', '.join(SERVICES)}")
     settings.require_external_parts(service)
@@ -46,7 +46,7 @@ def run(service: str) -> None:
 
 def migrate() -> None:
     """Create roles and schemas and bring them to the newest revision."""
-    asyncio.run(migrate_all(_prepare()))
+    asyncio.run(migrate_all(prepare()))
 
 
 def check_config() -> list[str]:
@@ -60,7 +60,8 @@ def check_config() -> list[str]:
     return [f"{variable_name(name)}={value}" for name, value in values.items() if value is not None]
 
 
-def _prepare() -> Settings:
+def prepare() -> Settings:
+    """Settings from the environment, and this process made ready to work with them."""
     settings = load_settings()
     os.umask(0o077)
     configure_logging(level=settings.log_level, format=settings.log_format, process="supervisor")

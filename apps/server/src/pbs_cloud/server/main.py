@@ -4,11 +4,16 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from pbs_cloud.runtime.errors import EXIT_CONFIG, ConfigError
+
+if TYPE_CHECKING:
+    from pbs_cloud.runtime.settings import Settings
+    from pbs_cloud.server.maintenance import Answer
 
 app = typer.Typer(
     help="PBS Cloud: a multi-tenant backup server.",
@@ -56,6 +61,67 @@ def check_config() -> None:
             typer.echo(line)
 
     _guarded(show)
+
+
+_Tenant = Annotated[str | None, typer.Option("--tenant", help="tenant id; adopt: the built-in one, else all")]
+_Format = Annotated[Literal["text", "json"], typer.Option("--output-format", help="text or json")]
+
+
+@app.command()
+def adopt(
+    path: Annotated[Path, typer.Argument(metavar="DIR", help="a datastore that a real PBS wrote")],
+    tenant: _Tenant = None,
+    name: Annotated[str | None, typer.Option("--name", help="its name here, else that of the directory")] = None,
+    take_over: Annotated[bool, typer.Option("--take-over", help="accept our own mark of a lost catalogue")] = False,
+    output_format: _Format = "text",
+) -> None:
+    """Take over a directory that a real PBS wrote, without copying (docs/operations/adopt.md)."""
+    from pbs_cloud.server import maintenance
+
+    _maintained(lambda settings: maintenance.adopt(settings, path, tenant, name, take_over=take_over), output_format)
+
+
+@app.command()
+def rebuild(
+    store: Annotated[str | None, typer.Option("--store", help="one datastore, else all")] = None,
+    tenant: _Tenant = None,
+    output_format: _Format = "text",
+) -> None:
+    """Make the catalogue again from the stored data after the database was lost (docs/operations/rebuild.md)."""
+    from pbs_cloud.server import maintenance
+
+    _maintained(lambda settings: maintenance.rebuild(settings, tenant, store), output_format)
+
+
+@app.command()
+def fsck(
+    store: Annotated[str | None, typer.Option("--store", help="one datastore, else all")] = None,
+    tenant: _Tenant = None,
+    read_data: Annotated[bool, typer.Option("--read-data", help="read and check every chunk and blob too")] = False,
+    output_format: _Format = "text",
+) -> None:
+    """Compare database, stored data and indexes; repairs nothing, exit code 1 if something is wrong."""
+    from pbs_cloud.server import maintenance
+
+    _maintained(lambda settings: maintenance.fsck(settings, tenant, store, read_data=read_data), output_format)
+
+
+def _maintained(work: "Callable[[Settings], Answer]", output_format: str) -> None:
+    """Print the answer; exit code 1 if something is wrong, be it with the datastore or with the attempt."""
+    from pbs_cloud.contracts.errors import PbsError
+    from pbs_cloud.server import commands
+
+    def command() -> None:
+        try:
+            answer = work(commands.prepare())
+        except PbsError as error:
+            sys.stderr.write(f"pbs-cloud: {error.message}\n")
+            raise typer.Exit(1) from None
+        typer.echo(answer.text(output_format))
+        if not answer.good:
+            raise typer.Exit(1)
+
+    _guarded(command)
 
 
 def _guarded(command: Callable[[], None]) -> None:

@@ -8,6 +8,8 @@ import os
 import pwd
 import shutil
 import stat
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from pbs_cloud.chunkstore.backends import prefix_folders
@@ -50,10 +52,10 @@ def create_layout(path: Path, owner: Ownership | None, mark: str) -> None:
     root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         set_owner(root, ROOT_MODE, owner)
-        _make_file(root, LOCK_NAME, b"", owner)
+        make_file(root, LOCK_NAME, b"", owner)
         os.mkdir(CHUNK_DIR, CHUNK_DIRECTORY_MODE, dir_fd=root)
         set_owner_at(root, CHUNK_DIR, CHUNK_DIRECTORY_MODE, owner)
-        _make_file(root, PENDING_NAME, b"", owner)
+        make_file(root, PENDING_NAME, b"", owner)
         write_mark(root, owner, mark)
         sync_filesystem(root)
     finally:
@@ -62,7 +64,7 @@ def create_layout(path: Path, owner: Ownership | None, mark: str) -> None:
 
 def write_mark(root: int, owner: Ownership | None, mark: str) -> None:
     """Say that the directory is ours."""
-    _make_file(root, MARK_NAME, json.dumps({"hostname": mark}).encode() + b"\n", owner)
+    make_file(root, MARK_NAME, json.dumps({"hostname": mark}).encode() + b"\n", owner)
 
 
 def read_mark(path: Path) -> str | None:
@@ -88,12 +90,23 @@ def check_layout(path: Path, owner: Ownership | None) -> None:
     """
     if not (path / CHUNK_DIR).is_dir():
         raise NotFound("the datastore's directory does not exist")
-    _check_entry(path, "the directory", stat.S_IFDIR, ROOT_MODE, owner)
-    _check_entry(path / CHUNK_DIR, CHUNK_DIR, stat.S_IFDIR, CHUNK_DIRECTORY_MODE, owner)
-    _check_entry(path / LOCK_NAME, LOCK_NAME, stat.S_IFREG, FILE_MODE, owner)
-    for number in range(prefix_folders.COUNT):
-        name = f"{CHUNK_DIR}/{number:04x}"
-        _check_entry(f"{path}/{name}", name, stat.S_IFDIR, CHUNK_DIRECTORY_MODE, owner)
+    for problem in layout_problems(path, owner):
+        raise DataCorrupt(problem)
+
+
+def layout_problems(path: Path, owner: Ownership | None) -> Iterator[str]:
+    """What an adopting PBS would refuse, row by row of formats 7.4."""
+    entries = [
+        (str(path), "the directory", stat.S_IFDIR, ROOT_MODE),
+        (f"{path}/{CHUNK_DIR}", CHUNK_DIR, stat.S_IFDIR, CHUNK_DIRECTORY_MODE),
+        (f"{path}/{LOCK_NAME}", LOCK_NAME, stat.S_IFREG, FILE_MODE),
+    ]
+    folders = (f"{CHUNK_DIR}/{number:04x}" for number in range(prefix_folders.COUNT))
+    each_folder = ((f"{path}/{name}", name, stat.S_IFDIR, CHUNK_DIRECTORY_MODE) for name in folders)
+    for place, name, kind, mode in chain(entries, each_folder):
+        problem = _entry_problem(place, name, kind, mode, owner)
+        if problem is not None:
+            yield problem
 
 
 def make_prefix_folder(root: int, folder: str, owner: Ownership | None) -> None:
@@ -144,7 +157,7 @@ def destroy_layout(path: Path) -> None:
         path.rmdir()
 
 
-def _make_file(root: int, name: str, content: bytes, owner: Ownership | None) -> None:
+def make_file(root: int, name: str, content: bytes, owner: Ownership | None) -> None:
     opened = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE, dir_fd=root)
     try:
         set_owner(opened, FILE_MODE, owner)
@@ -154,12 +167,13 @@ def _make_file(root: int, name: str, content: bytes, owner: Ownership | None) ->
         os.close(opened)
 
 
-def _check_entry(path: Path | str, name: str, kind: int, mode: int, owner: Ownership | None) -> None:
+def _entry_problem(path: str, name: str, kind: int, mode: int, owner: Ownership | None) -> str | None:
     try:
         found = os.lstat(path)
     except FileNotFoundError:
-        raise DataCorrupt(f"{name} is missing") from None
+        return f"{name} is missing"
     if stat.S_IFMT(found.st_mode) != kind or found.st_mode & 0o777 != mode:
-        raise DataCorrupt(f"{name}: permissions not correct ({found.st_mode & 0o777:o}, must be {mode:o})")
+        return f"{name}: permissions not correct ({found.st_mode & 0o777:o}, must be {mode:o})"
     if owner is not None and (found.st_uid, found.st_gid) != (owner.uid, owner.gid):
-        raise DataCorrupt(f"{name}: owner not correct (must be {OWNER_NAME}:{OWNER_NAME})")
+        return f"{name}: owner not correct (must be {OWNER_NAME}:{OWNER_NAME})"
+    return None

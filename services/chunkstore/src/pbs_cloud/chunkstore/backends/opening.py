@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Executor
+from pathlib import Path
 from typing import Any
 
 from pbs_cloud.chunkstore.backends.local import LocalBackend
-from pbs_cloud.chunkstore.backends.paths import check_prefix
+from pbs_cloud.chunkstore.backends.paths import check_absolute, check_prefix
 from pbs_cloud.chunkstore.backends.port import ChunkBackend, StoreLocation
 from pbs_cloud.chunkstore.backends.s3 import S3Backend
 from pbs_cloud.chunkstore.backends.s3_client import S3Settings
 from pbs_cloud.contracts.errors import InvalidArgument
 from pbs_cloud.runtime.settings import Settings
+
+MARK_PREFIX = "pbs-cloud-"
+"""Before the datastore's uuid in our mark."""
 
 
 def store_location(row: Mapping[str, Any]) -> StoreLocation:
@@ -26,8 +30,10 @@ def open_backend(settings: Settings, store: StoreLocation, executor: Executor) -
     Raises:
         InvalidArgument: the row's type or location is not usable with these settings.
     """
+    mark = f"{MARK_PREFIX}{store.uuid}" if store.uuid else "pbs-cloud"
+    if store.backend_type == "filesystem" and store.location.startswith("/"):
+        return LocalBackend(Path(check_absolute(store.location)), executor, mark=mark)
     location = check_prefix(store.location, "location")
-    mark = f"pbs-cloud-{store.uuid}" if store.uuid else "pbs-cloud"
     if store.backend_type == "filesystem":
         return LocalBackend(settings.data_dir / location, executor, mark=mark)
     if store.backend_type != "s3":

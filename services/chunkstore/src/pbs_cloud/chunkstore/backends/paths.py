@@ -26,6 +26,13 @@ def check_prefix(prefix: str, field: str = "prefix") -> str:
     return prefix
 
 
+def check_absolute(path: str, field: str = "location") -> str:
+    """`path` if it is an absolute directory in its shortest form, else `InvalidArgument`."""
+    if path == "/" or not path.startswith("/") or any(_is_bad(part) for part in path[1:].split("/")):
+        raise InvalidArgument(f"{field}: {path!r} is no absolute directory in its shortest form", field=field)
+    return path
+
+
 def directory_of(prefix: str) -> str:
     """The directory that a prefix names; it must end with `/` (without, `vm/10` would also mean `vm/100`)."""
     if not prefix.endswith("/"):

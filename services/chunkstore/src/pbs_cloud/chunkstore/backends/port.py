@@ -25,7 +25,8 @@ class StoreLocation:
     """What of a datastore row decides where its bytes are.
 
     `backend_type`: `filesystem` or `s3`; `location`: directory below the data folder, or key prefix, without slashes at
-    its ends; `uuid`: goes into our mark, by which we know our own; `config`: the row's configuration.
+    its ends; of an adopted directory its absolute path; `uuid`: goes into our mark, by which we know our own;
+    `config`: the row's configuration.
     """
 
     backend_type: str

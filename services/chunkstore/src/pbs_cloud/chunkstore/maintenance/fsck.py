@@ -1,0 +1,228 @@
+"""Postgres, backend and indexes of one datastore compared; nothing is repaired (formats 9.9 "Usage", 15).
+
+The listings of the backend go into temporary tables, and Postgres finds the differences. A finding counts only if a
+second look at that very object and row confirms it, so that a running product is no reason for alarm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from pbs_cloud.chunkstore.backends.port import ChunkBackend
+from pbs_cloud.chunkstore.catalogue.rows import Store
+from pbs_cloud.chunkstore.maintenance import contents, fsck_sql, staging
+from pbs_cloud.chunkstore.maintenance.fsck_report import FsckReport, Problem
+from pbs_cloud.chunkstore.maintenance.importing import is_sound
+from pbs_cloud.chunkstore.maintenance.objects import chunk_batches
+from pbs_cloud.chunkstore.states import ChunkState, UsageWriter
+from pbs_cloud.contracts.errors import DataCorrupt, NotFound
+from pbs_cloud.formats import blob, layout
+from pbs_cloud.formats.errors import FormatError
+from pbs_cloud.runtime.database import Connection, Database
+from pbs_cloud.runtime.settings import Settings
+
+_PAGE = 1000
+
+
+class Check:
+    """One datastore."""
+
+    def __init__(self, settings: Settings, database: Database, backend: ChunkBackend, store: Store) -> None:
+        self._settings = settings
+        self._database = database
+        self._backend = backend
+        self._store = store
+        self._digests = staging.DigestSet()
+        self.report = FsckReport(store.tenant_id, store.name)
+
+    async def run(self, *, read_data: bool = False) -> FsckReport:
+        """Compare everything; with `read_data` read and check every chunk and blob too.
+
+        Raises:
+            Unavailable: the storage or the database is away; then nothing is known.
+        """
+        await self._read_indexes()
+        async with self._database.tenant(self._store.tenant_id) as connection:
+            await staging.make_tables(connection)
+            await self._stage_listings(connection)
+            found = {
+                name: await connection.fetch(sql, self._store.id, timeout=staging.STATEMENT_SECONDS)
+                for name, sql in fsck_sql.DIFFERENCES.items()
+            }
+            await self._recount(connection)
+        for name, rows in found.items():
+            await self._confirm_all(name, rows)
+        if read_data:
+            await self._read_data()
+        return self.report
+
+    # ------------------------------------------------------------------------------------------------ listings
+
+    async def _stage_listings(self, connection: Connection) -> None:
+        async for batch in chunk_batches(self._backend, self._settings):
+            await staging.stage(connection, "staged_chunk", batch.chunks)
+            self.report.chunks += len(batch.chunks)
+            for path in batch.misplaced:
+                self.report.add(Problem.OBJECT_WITHOUT_ROW, path, "no reader looks for a chunk there")
+        rows: list[tuple[str, int]] = []
+        async for row in self._backend.list_files():
+            rows.append(row)
+            if len(rows) == _PAGE:
+                await staging.stage(connection, "staged_file", rows)
+                self.report.files += len(rows)
+                rows = []
+        await staging.stage(connection, "staged_file", rows)
+        self.report.files += len(rows)
+        self.report.digests = await self._digests.stage(connection)
+        for table in ("staged_chunk", "staged_file"):
+            await staging.analyse(connection, table)
+
+    async def _read_indexes(self) -> None:
+        """Each index of a finished snapshot must be what its row says."""
+        last = (0, "")
+        while True:
+            async with self._database.tenant(self._store.tenant_id) as connection:
+                rows = await connection.fetch(fsck_sql.INDEXES, self._store.id, *last, _PAGE)
+            for row in rows:
+                await self._read_index(row)
+            if len(rows) < _PAGE:
+                return
+            last = (rows[-1]["snapshot_id"], rows[-1]["name"])
+
+    async def _read_index(self, row: Any) -> None:
+        self.report.indexes += 1
+        try:
+            found = await contents.examine_index(self._backend.read_file(row["key"]), row["name"], self._digests)
+        except NotFound:
+            return  # the comparison of files says so
+        except DataCorrupt as error:
+            self.report.add(Problem.DAMAGED, row["key"], error.message)
+            return
+        for field in ("csum", "size", "chunk_count"):
+            if getattr(found, field) != row[field]:
+                self.report.add(Problem.DIFFERENT, row["key"], f"{field} is not what the row says")
+
+    # ------------------------------------------------------------------------------------------------ second looks
+
+    async def _confirm_all(self, name: str, rows: list[Any]) -> None:
+        confirm: dict[str, Callable[[Any], Awaitable[None]]] = {
+            "chunk_without_object": self._chunk_row,
+            "chunk_of_other_size": self._chunk_row,
+            "object_without_chunk": self._chunk_object,
+            "digest_without_chunk": self._digest,
+            "file_without_object": self._file_row,
+            "file_of_other_size": self._file_row,
+            "object_without_file": self._file_object,
+        }
+        for row in rows:
+            await confirm[name](row)
+
+    async def _chunk_row(self, row: Any) -> None:
+        digest, name = row["digest"], f"chunk {row['digest'].hex()}"
+        try:
+            size = await self._backend.chunk_size(digest)
+        except NotFound:
+            size = None
+        now = await self._value(fsck_sql.CHUNK_NOW, digest)
+        if now is None or now["state"] not in (ChunkState.LIVE, ChunkState.CONDEMNED):
+            return
+        if size is None:
+            self.report.add(Problem.ROW_WITHOUT_OBJECT, name, f"its row is {ChunkState(now['state']).name.lower()}")
+        elif size != now["size"]:
+            self.report.add(Problem.DIFFERENT, name, f"has {size} bytes, its row says {now['size']}")
+
+    async def _chunk_object(self, row: Any) -> None:
+        digest = row["digest"]
+        if await self._value(fsck_sql.CHUNK_NOW, digest) is not None:
+            return
+        try:
+            size = await self._backend.chunk_size(digest)
+        except NotFound:
+            return
+        self.report.add(Problem.OBJECT_WITHOUT_ROW, f"chunk {digest.hex()}", f"{size} bytes")
+
+    async def _digest(self, row: Any) -> None:
+        now = await self._value(fsck_sql.CHUNK_NOW, row["digest"])
+        state = None if now is None else ChunkState(now["state"])
+        if state is not ChunkState.LIVE:
+            why = "it has no row" if state is None else f"its row is {state.name.lower()}"
+            self.report.add(Problem.NOT_LIVE, f"chunk {row['digest'].hex()}", f"an index names it, {why}")
+
+    async def _file_row(self, row: Any) -> None:
+        key = row["key"]
+        try:
+            size = await self._backend.file_size(key)
+        except NotFound:
+            size = None
+        wanted = await self._file_now(key)
+        if wanted is None:
+            return
+        if size is None:
+            self.report.add(Problem.ROW_WITHOUT_OBJECT, f"file {key}", "")
+        elif wanted["size"] not in (None, size):
+            self.report.add(Problem.DIFFERENT, f"file {key}", f"has {size} bytes, its row says {wanted['size']}")
+
+    async def _file_object(self, row: Any) -> None:
+        key = row["key"]
+        if await self._file_now(key) is not None or await self._is_open(key):
+            return
+        try:
+            size = await self._backend.file_size(key)
+        except NotFound:
+            return
+        self.report.add(Problem.OBJECT_WITHOUT_ROW, f"file {key}", f"{size} bytes")
+
+    async def _file_now(self, key: str) -> Any:
+        return await self._value(fsck_sql.FILE_NOW, key)
+
+    async def _is_open(self, key: str) -> bool:
+        """Whether the file belongs to a snapshot that is being written or removed."""
+        return await self._value(fsck_sql.UNSETTLED, key.rpartition("/")[0]) is not None
+
+    async def _value(self, sql: str, argument: Any) -> Any:
+        async with self._database.tenant(self._store.tenant_id) as connection:
+            return await connection.fetchrow(sql, self._store.id, argument, timeout=staging.STATEMENT_SECONDS)
+
+    # ------------------------------------------------------------------------------------------------ usage and data
+
+    async def _recount(self, connection: Connection) -> None:
+        """Counters and what they count, in one statement: both as of one moment."""
+        row = await connection.fetchrow(fsck_sql.USAGE, self._store.id, timeout=staging.STATEMENT_SECONDS)
+        for writer in UsageWriter:
+            name = writer.name.lower()
+            counted, stored = row[f"{name}_counted"], row[f"{name}_stored"]
+            self.report.bytes += stored
+            if counted != stored:
+                self.report.add(Problem.USAGE, f"usage counter {name}", f"says {counted} bytes, there are {stored}")
+
+    async def _read_data(self) -> None:
+        last = b""
+        while True:
+            async with self._database.tenant(self._store.tenant_id) as connection:
+                rows = await connection.fetch(fsck_sql.LIVE_CHUNKS, self._store.id, last, _PAGE)
+            for row in rows:
+                await self._read_chunk(row["digest"], row["location"])
+            if len(rows) < _PAGE:
+                break
+            last = rows[-1]["digest"]
+        async for key, _size in self._backend.list_files():
+            if key.endswith(".blob"):
+                await self._read_blob(key)
+
+    async def _read_chunk(self, digest: bytes, location: str | None) -> None:
+        try:
+            data = await self._backend.read_chunk(digest, location)
+        except NotFound:
+            return  # the comparison says so
+        if not await asyncio.to_thread(is_sound, data, digest):
+            self.report.add(Problem.DAMAGED, f"{layout.chunk_path(digest)}", "is not what its digest says")
+
+    async def _read_blob(self, key: str) -> None:
+        try:
+            await asyncio.to_thread(blob.check_crc, await contents.read_small(self._backend, key))
+        except NotFound:
+            return
+        except (FormatError, DataCorrupt) as error:
+            self.report.add(Problem.DAMAGED, f"file {key}", str(error))
