@@ -8,15 +8,18 @@ from typing import Any
 
 import grpc
 
-from pbs_cloud.contracts.client import STREAM_DEADLINE_SECONDS, ServiceClient
+from pbs_cloud.contracts.client import STREAM_DEADLINE_SECONDS, ServiceClient, call_metadata
 from pbs_cloud.contracts.codec import from_message
 from pbs_cloud.contracts.context import CallContext
+from pbs_cloud.contracts.errors import from_rpc_error
 from pbs_cloud.proto.chunkstore.v1 import collection_pb2 as pb
 from pbs_cloud.proto.chunkstore.v1 import collection_pb2_grpc
 from pbs_cloud.proto.common.v1 import common_pb2
 
 SERVICE = "/pbs_cloud.proto.chunkstore.v1.Collection"
 SWEEP_DEADLINE_SECONDS = 300.0
+# Marks of very many snapshots in a bucket, and what waits for its turn behind them.
+MARK_DEADLINE_SECONDS = 48 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +130,23 @@ class CollectionClient(ServiceClient):
 
     async def mark(self, ctx: CallContext, token: str) -> AsyncIterator[MarkPiece]:
         """Steps B and C. Raises DataCorrupt for an index that cannot be read, Conflict, Unavailable."""
-        async for piece in self._stream_out(self._stub.MarkRun, pb.RunRequest(token=token), ctx):
-            yield from_message(piece, MarkPiece)
+        request = pb.RunRequest(token=token)
+        call = self._stub.MarkRun(request, metadata=call_metadata(ctx), timeout=MARK_DEADLINE_SECONDS)
+        try:
+            async for piece in call:
+                yield from_message(piece, MarkPiece)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+        finally:
+            call.cancel()
 
     async def condemn(self, ctx: CallContext, token: str, digests: AsyncIterable[bytes]) -> CondemnResult:
         """Step D over pieces of sorted, distinct digests (whole ones in each piece)."""
-        answer = await self._raw_stream_in(self._condemn, pb.RunRequest(token=token), digests, ctx)
+        metadata = call_metadata(ctx, pb.RunRequest(token=token))
+        try:
+            answer = await self._condemn(digests, metadata=metadata, timeout=MARK_DEADLINE_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
         return from_message(answer, CondemnResult)
 
     async def end(self, ctx: CallContext, token: str, upid: str, result: str, *, complete: bool) -> str:

@@ -47,6 +47,9 @@ UPDATE chunk SET state = 5, size = CASE state WHEN 1 THEN 0 ELSE size END, conde
   delete_sent_at = NULL, owner_session = NULL, writer = NULL
 WHERE datastore_id = $1 AND digest = ANY($2) AND state IN (1, 3) AND touch_epoch < $3 RETURNING size
 """
+_LOCK_CONDEMNED = """
+SELECT 1 FROM chunk WHERE datastore_id = $1 AND digest = ANY($2) AND state = 4 ORDER BY digest FOR NO KEY UPDATE
+"""
 _RESCUE = """
 UPDATE chunk SET state = 2, condemned_run = NULL, condemned_at = NULL
 WHERE datastore_id = $1 AND digest = ANY($2) AND state = 4 RETURNING size
@@ -143,6 +146,7 @@ class Condemning:
         """A condemned chunk that an index names after all is live: that is always safe."""
         for part in chunk_rows.split(digests, _BATCH):
             async with self._parts.database.tenant(tenant) as connection:
+                await connection.fetch(_LOCK_CONDEMNED, run.datastore_id, part)
                 sizes = [row["size"] for row in await connection.fetch(_RESCUE, run.datastore_id, part)]
             tally.live += len(sizes)
             tally.live_bytes += sum(sizes)

@@ -11,12 +11,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import IO
 
+from pbs_cloud.chunkstore.catalogue.names import Place
 from pbs_cloud.runtime.database import Connection
 
 _BATCH = 1000
 _INDEXES = """
-SELECT s.group_id, f.name, s.id, f.kind, f.csum, f.size, f.stored_size, f.chunk_count
+SELECT s.group_id, f.name, s.id, f.kind, f.csum, f.size, f.stored_size, f.chunk_count,
+  n.path, g.backup_type, g.backup_id, s.backup_time
 FROM snapshot s JOIN snapshot_file f ON f.snapshot_id = s.id
+JOIN backup_group g ON g.id = s.group_id JOIN namespace n ON n.id = g.namespace_id
 WHERE s.datastore_id = $1 AND s.state <> 'removing' AND f.kind <> 'blob'
 ORDER BY s.group_id, f.name, s.id
 """
@@ -34,6 +37,15 @@ class IndexEntry:
     size: int
     stored_size: int
     chunk_count: int | None
+    ns: str = ""
+    backup_type: str = ""
+    backup_id: str = ""
+    backup_time: int = 0
+
+    @property
+    def file_key(self) -> str:
+        """Where the file lay when the list was made."""
+        return Place.of(self.ns, self.backup_type, self.backup_id).snapshot(self.backup_time).file_key(self.name)
 
     @property
     def key(self) -> tuple[int, str, int]:
@@ -48,11 +60,13 @@ class IndexEntry:
         csum = "-" if self.csum is None else self.csum.hex()
         count = "-" if self.chunk_count is None else self.chunk_count
         fields = (self.group_id, self.name, self.snapshot_id, self.kind, csum, self.size, self.stored_size, count)
-        return "\t".join(map(str, fields)) + "\n"
+        place = (self.ns, self.backup_type, self.backup_id, self.backup_time)
+        return "\t".join(map(str, (*fields, *place))) + "\n"
 
     @classmethod
     def from_line(cls, line: str) -> IndexEntry:
-        group, name, snapshot, kind, csum, size, stored, count = line.rstrip("\n").split("\t")
+        group, name, snapshot, kind, csum, size, stored, count, *place = line.rstrip("\n").split("\t")
+        ns, backup_type, backup_id, backup_time = place
         return cls(
             int(group),
             name,
@@ -62,23 +76,27 @@ class IndexEntry:
             int(size),
             int(stored),
             None if count == "-" else int(count),
+            ns,
+            backup_type,
+            backup_id,
+            int(backup_time),
         )
 
 
 class IndexList:
-    """Entries in a nameless file: however many there are, they need no memory."""
+    """Entries in a nameless file: however many there are, they need no memory. ``longest``: most chunks of one."""
 
     def __init__(self) -> None:
         with ExitStack() as stack:
             self._file: IO[str] = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n"))
             stack.pop_all()
-        self.count = 0
+        self.longest = 0
 
     async def fill(self, connection: Connection, datastore_id: int) -> None:
         """Write down all indexes as the transaction sees them."""
         async for row in _rows(connection, datastore_id):
             self._file.write(row.to_line())
-            self.count += 1
+            self.longest = max(self.longest, row.chunk_count or 0)
 
     def entries(self) -> Iterator[IndexEntry]:
         """All entries in order, once at a time."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pbs_cloud.chunkstore.backends.port import ChunkBackend
 from pbs_cloud.chunkstore.catalogue.closing import Closing
@@ -15,13 +15,17 @@ from pbs_cloud.chunkstore.catalogue.session_rows import place_of_snapshot
 from pbs_cloud.chunkstore.collection import runs
 from pbs_cloud.chunkstore.collection.index_list import IndexEntry, IndexList, added
 from pbs_cloud.chunkstore.collection.index_reading import IndexDigests, segments
+from pbs_cloud.chunkstore.collection.reading_ahead import read_ahead
 from pbs_cloud.chunkstore.collection.runs import Run
-from pbs_cloud.chunkstore.collection.seen import SeenDigests
+from pbs_cloud.chunkstore.collection.seen import SeenDigests, Words
 from pbs_cloud.chunkstore.collection.strays import Strays
 from pbs_cloud.contracts.chunkstore.collection import MarkPiece, MarkSummary
 from pbs_cloud.contracts.context import CallContext
 from pbs_cloud.contracts.errors import DataCorrupt, NotFound, SessionLost
 from pbs_cloud.runtime.database import Connection
+
+_AT_ONCE = 2
+"""Runs that mark at the same time; the others wait. Each may need some 400 MiB (`SeenDigests`)."""
 
 _DEAD = """
 SELECT id FROM session WHERE datastore_id = $1 AND state = 'active' AND lease_until <= clock_timestamp() ORDER BY id
@@ -31,6 +35,15 @@ _CUTOFF = """
 SELECT least($2, min(start_epoch)) FROM session
 WHERE datastore_id = $1 AND state = 'active' AND kind <> 'reader'
 """
+
+
+async def _once(content: asyncio.Task[bytes]) -> AsyncIterator[bytes]:
+    yield await content
+
+
+def _unseen(reader: IndexDigests, seen: SeenDigests, data: bytes) -> Words:
+    """Digests in the next bytes of an index that were perhaps not told yet; blocking."""
+    return seen.unseen(reader.feed(data))
 
 
 class Vanished(Exception):
@@ -43,7 +56,7 @@ class _Marks:
 
     store: Store
     cutoff: int
-    seen: SeenDigests = field(default_factory=SeenDigests)
+    seen: SeenDigests
     files: int = 0
     total: int = 0
     data_bytes: int = 0
@@ -57,6 +70,7 @@ class Marking:
     def __init__(self, parts: Parts, closing: Closing) -> None:
         self._parts = parts
         self._closing = closing
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def mark(self, ctx: CallContext, token: uuid.UUID) -> AsyncIterator[MarkPiece]:
         """The digests that are in use, and at the end a summary. Raises Conflict, DataCorrupt, Unavailable."""
@@ -64,9 +78,17 @@ class Marking:
             run = await runs.require_run(connection, token)
             store = await runs.require_store(connection, run)
         await self._expire_dead(ctx.tenant_id, store)
+        async with self._turns:
+            async for piece in self._mark(run, store):
+                if piece.summary is not None:
+                    await self._marked(ctx, token, piece.summary)
+                yield piece
+
+    async def _mark(self, run: Run, store: Store) -> AsyncIterator[MarkPiece]:
         listed = IndexList()
         try:
-            marks = _Marks(store, await self._snapshot(run, listed))
+            cutoff = await self._snapshot(run, listed)
+            marks = _Marks(store, cutoff, await asyncio.to_thread(SeenDigests, listed.longest))
             async for piece in self._mark_all(marks, listed.entries()):
                 yield piece
             while marks.vanished:
@@ -82,7 +104,6 @@ class Marking:
         async for piece in self._mark_strays(marks):
             yield piece
         summary = MarkSummary(marks.files, marks.data_bytes, marks.digests, marks.cutoff)
-        await self._marked(ctx, token, summary)
         yield MarkPiece(b"", marks.total, marks.total, (), summary)
 
     async def _expire_dead(self, tenant_id: str, store: Store) -> None:
@@ -109,12 +130,12 @@ class Marking:
     async def _mark_all(self, marks: _Marks, entries: Iterator[IndexEntry]) -> AsyncIterator[MarkPiece]:
         backend = self._parts.backends.of(marks.store)
         previous: IndexEntry | None = None
-        for entry in entries:
+        async for entry, ahead in read_ahead(entries, backend):
             marks.total += 1
             marks.seen.start(related=entry.related(previous))
             previous = entry
             try:
-                async for piece in self._mark_one(marks, entry, backend):
+                async for piece in self._mark_one(marks, entry, backend, ahead):
                     yield piece
             except Vanished:
                 marks.vanished = True
@@ -123,33 +144,27 @@ class Marking:
             marks.data_bytes += entry.size
             yield MarkPiece(b"", marks.files, marks.total)
 
-    async def _mark_one(self, marks: _Marks, entry: IndexEntry, backend: ChunkBackend) -> AsyncIterator[MarkPiece]:
-        """Digests of one index. Raises Vanished, DataCorrupt.
-
-        An index that is at another place after a failure was moved in between and is read there, from its beginning.
-        """
-        key = await self._key_of(marks.store, entry)
+    async def _mark_one(
+        self, marks: _Marks, entry: IndexEntry, backend: ChunkBackend, ahead: asyncio.Task[bytes] | None
+    ) -> AsyncIterator[MarkPiece]:
+        """Digests of one index, where it lies now if not where it was listed. Raises Vanished, DataCorrupt."""
+        key = entry.file_key
         while True:
+            reader = IndexDigests(entry)
+            pieces = backend.read_file(key) if ahead is None else _once(ahead)
             try:
-                async for piece in self._read_at(marks, entry, backend, key):
-                    yield piece
-                return
+                async for data in segments(pieces):
+                    new = await asyncio.to_thread(_unseen, reader, marks.seen, data)
+                    if len(new):
+                        yield MarkPiece(new.tobytes(), marks.files, marks.total)
+                reader.finish()
+                break
             except (NotFound, DataCorrupt) as error:
-                now = await self._key_of(marks.store, entry)
+                now, ahead = await self._key_of(marks.store, entry), None
                 if now == key:
                     raise DataCorrupt(f"unable to read index '{key}': {error.message}") from error
                 key = now
-
-    async def _read_at(
-        self, marks: _Marks, entry: IndexEntry, backend: ChunkBackend, key: str
-    ) -> AsyncIterator[MarkPiece]:
-        reader = IndexDigests(entry)
-        async for data in segments(backend.read_file(key)):
-            digests = await asyncio.to_thread(reader.feed, data)
-            new = await asyncio.to_thread(marks.seen.unseen, digests)
-            if len(new):
-                yield MarkPiece(new.tobytes(), marks.files, marks.total)
-        reader.finish()
+                marks.seen.start(related=False)
         marks.digests += reader.count
 
     async def _key_of(self, store: Store, entry: IndexEntry) -> str:
@@ -172,7 +187,7 @@ class Marking:
             reader = IndexDigests(entry)
             try:
                 async for data in segments(strays.read(key)):
-                    new = await asyncio.to_thread(marks.seen.unseen, reader.feed(data))
+                    new = await asyncio.to_thread(_unseen, reader, marks.seen, data)
                     if len(new):
                         yield MarkPiece(new.tobytes(), marks.files, marks.total)
                 reader.finish()

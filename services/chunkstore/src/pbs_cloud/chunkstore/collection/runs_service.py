@@ -73,6 +73,10 @@ class Runs:
     async def end(self, ctx: CallContext, token: uuid.UUID, upid: str, result: str, *, complete: bool) -> str:
         """Step G: the status as JSON; only a complete run changes the datastore's. Repeatable."""
         async with self._parts.database.tenant(ctx.tenant_id) as connection:
+            found = await connection.fetchrow(f"{_ENDED} WHERE token = $1", token)
+            if found is None:
+                return json.dumps(NO_GC)
+            await connection.fetchval("SELECT 1 FROM datastore WHERE id = $1 FOR NO KEY UPDATE", found["datastore_id"])
             row = await connection.fetchrow(f"{_ENDED} WHERE token = $1 FOR UPDATE", token)
             if row is None:
                 return json.dumps(NO_GC)

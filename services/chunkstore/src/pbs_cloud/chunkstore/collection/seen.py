@@ -13,15 +13,21 @@ from numpy.typing import NDArray
 Words: TypeAlias = NDArray[np.uint64]
 """Digests as rows of four 64-bit words."""
 
-_SLOTS = 1 << 22
+_MOST_SLOTS = 1 << 22
+_FEWEST_SLOTS = 1 << 10
 _LONGEST = 1 << 22
 """Entries of an index that are kept to compare its successor with: 128 MiB."""
 
 
 class SeenDigests:
-    """What one run has told: the previous index by position, and a table of some 4 million digests (128 MiB)."""
+    """What one run has told: the previous index by position, and a table of digests (at most 4 million, 128 MiB).
 
-    def __init__(self, slots: int = _SLOTS) -> None:
+    Args:
+        longest: entries of the longest index; the table is made for them.
+    """
+
+    def __init__(self, longest: int = _LONGEST) -> None:
+        slots = min(max(1 << (2 * longest).bit_length(), _FEWEST_SLOTS), _MOST_SLOTS)
         self._mask = np.uint64(slots - 1)
         self._table: Words = np.zeros((slots, 4), dtype=np.uint64)
         self._table[0] = 1  # a digest that does not belong into this slot: an empty slot must not know the zero digest
