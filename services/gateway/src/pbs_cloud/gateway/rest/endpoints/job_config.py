@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pbs_cloud.contracts.chunkstore.types import TaskFilter
-from pbs_cloud.contracts.errors import AlreadyExists, NotFound
+from pbs_cloud.contracts.errors import AlreadyExists, Conflict, NotFound
 from pbs_cloud.contracts.jobs import Job, JobFields, JobKind, VerifyOptions, VerifyScope
 from pbs_cloud.contracts.rights import Privilege as P
 from pbs_cloud.contracts.rights import datastore_path
+from pbs_cloud.gateway.errors import EXTRA_STATUS
 from pbs_cloud.gateway.rest.access import Anyone, Judged, holds
 from pbs_cloud.gateway.rest.calls import Call, Data
 from pbs_cloud.gateway.rest.endpoint import Area
@@ -127,6 +128,7 @@ def _state(job: Job) -> dict[str, Any]:
     )
 
 
+_NO_RIGHTS: Final = {**EXTRA_STATUS, Conflict: 403}
 _ID_PARAM: Final = {"id": required(_ID, "job")}
 
 
@@ -170,7 +172,7 @@ async def run_verification(call: Call) -> Any:
             raise missing from None
 
 
-@AREA.get("admin/verify/{id}/status", _ID_PARAM, access=Judged(_VERIFY.read), extra=True)
+@AREA.get("admin/verify/{id}/status", _ID_PARAM, access=Judged(_VERIFY.read), extra=True, statuses=_NO_RIGHTS)
 async def verification_status(call: Call) -> Any:
     """Next and last run of a verification job."""
     job, _ = await call.clients.gc.get_job(call.ctx, JobKind.VERIFY, call.text("id"))
@@ -182,6 +184,7 @@ async def verification_status(call: Call) -> Any:
     {**_ID_PARAM, "start": optional(_COUNT, "skip that many", 0), "limit": optional(_COUNT, "0: no limit", 50)},
     access=Judged(_VERIFY.read),
     extra=True,
+    statuses=_NO_RIGHTS,
 )
 async def verification_history(call: Call) -> Any:
     """Runs of a verification job, the latest first."""
