@@ -1,4 +1,4 @@
-"""The golden directory and the golden bucket, made anew for each test module, and a database."""
+"""The golden directory, a database, settings, and the services of the product on a datastore."""
 
 import asyncio
 import os
@@ -8,14 +8,21 @@ import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from testkit.collection_world import world_settings
+from testkit.collection_world import STORE, CollectionWorld, world_settings
 from testkit.golden import GOLDEN
 from testkit.servers import PostgresServer, S3Server
 
-from pbs_cloud.chunkstore.backends import local_layout, prefix_folders
+from pbs_cloud.chunkstore.backends import StoreLocation, local_layout, open_backend, prefix_folders
+from pbs_cloud.chunkstore.catalogue.parts import Backends, FileWrites, Parts
+from pbs_cloud.chunkstore.catalogue.rows import find_store
+from pbs_cloud.chunkstore.catalogue.services import Services
+from pbs_cloud.chunkstore.catalogue.store_config import new_config
+from pbs_cloud.chunkstore.chunks.service import ChunkService
+from pbs_cloud.chunkstore.chunks.stores import StoreRegistry
 from pbs_cloud.runtime.database import Database
 from pbs_cloud.runtime.settings import Settings
 
@@ -52,7 +59,7 @@ def prefix_folders_of(path: Path) -> None:
         os.chmod(path / ".chunks" / f"{number:04x}", prefix_folders.MODE)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def golden(folder: Path) -> Iterator[Path]:
     """The directory of a real PBS; tests that change it put it back."""
     target = folder / uuid.uuid4().hex
@@ -116,3 +123,39 @@ def s3_settings(settings: Settings, s3: S3Server) -> Settings:
         AWS_ACCESS_KEY_ID=s3.access_key,
         AWS_SECRET_ACCESS_KEY=s3.secret_key,
     )
+
+
+@asynccontextmanager
+async def services_on(
+    database: Database, settings: Settings, threads: ThreadPoolExecutor, tenant: str, name: str
+) -> AsyncIterator[CollectionWorld]:
+    """The services of the product on a datastore of the catalogue."""
+    async with database.tenant(tenant) as connection:
+        store = await find_store(connection, tenant, name)
+    backends = Backends(lambda place: open_backend(settings, place, threads))
+    parts = Parts(database, backends, settings, FileWrites())
+    registry = StoreRegistry(settings, database, io_threads=4, check_threads=2)
+    yield CollectionWorld(
+        database, settings, tenant, store.id, store.place, parts, Services.build(parts), registry,
+        ChunkService(database, registry),
+    )  # fmt: skip
+    await registry.stop()
+    await backends.close()
+
+
+async def new_store(database: Database, settings: Settings, threads: ThreadPoolExecutor, tenant: str) -> None:
+    """An empty datastore of the name that the services use, as the product makes it."""
+    backend_type = "s3" if settings.s3_bucket else "filesystem"
+    location = f"{tenant}/{STORE}" if settings.s3_bucket else f"datastores/{tenant}/{STORE}"
+    async with database.tenant(tenant) as connection:
+        row = await connection.fetchrow(
+            "INSERT INTO datastore (tenant_id, name, backend_type, location, config) VALUES ($1, $2, $3, $4, $5)"
+            " RETURNING id, uuid",
+            tenant, STORE, backend_type, location, new_config(STORE, {}),
+        )  # fmt: skip
+        await connection.execute(
+            "INSERT INTO namespace (tenant_id, datastore_id, path) VALUES ($1, $2, '')", tenant, row["id"]
+        )
+    backend = open_backend(settings, StoreLocation(backend_type, location, str(row["uuid"])), threads)
+    await backend.create()
+    await backend.close()

@@ -2,53 +2,30 @@
 
 import json
 import shutil
-from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from testkit.chunk_world import plain_chunk
-from testkit.collection_world import CollectionWorld
+from testkit.collection_world import STORE, CollectionWorld
 from testkit.golden import GOLDEN
 
-from pbs_cloud.chunkstore.backends import open_backend
-from pbs_cloud.chunkstore.catalogue.parts import Backends, FileWrites, Parts
-from pbs_cloud.chunkstore.catalogue.rows import find_store
-from pbs_cloud.chunkstore.catalogue.services import Services
-from pbs_cloud.chunkstore.chunks.service import ChunkService
-from pbs_cloud.chunkstore.chunks.stores import StoreRegistry
-from pbs_cloud.chunkstore.maintenance.adopt import Adoption, Wanted
+from pbs_cloud.chunkstore.backends.local_layout import DirectoryLock
+from pbs_cloud.chunkstore.maintenance.adopt import NOTE_NAME, Adoption, Wanted
+from pbs_cloud.chunkstore.maintenance.importing import Importer
 from pbs_cloud.chunkstore.maintenance.report import ImportReport
 from pbs_cloud.contracts.chunkstore import types as t
-from pbs_cloud.contracts.errors import NotFound
+from pbs_cloud.contracts.errors import AlreadyExists, Conflict, DataCorrupt, InvalidArgument, Locked, NotFound
 from pbs_cloud.formats.index import parse_index
 from pbs_cloud.formats.names import SnapshotRef
 from pbs_cloud.runtime.database import Database
 from pbs_cloud.runtime.settings import Settings
 
-STORE = "store"
+from .conftest import services_on
+
 TENANT = "default"
 EXPECTED = json.loads((GOLDEN / "expected.json").read_text())
-
-
-@asynccontextmanager
-async def world_of(
-    database: Database, settings: Settings, threads: ThreadPoolExecutor
-) -> AsyncIterator[CollectionWorld]:
-    """The services of the product on an adopted store."""
-    async with database.tenant(TENANT) as connection:
-        store = await find_store(connection, TENANT, STORE)
-    backends = Backends(lambda place: open_backend(settings, place, threads))
-    parts = Parts(database, backends, settings, FileWrites())
-    registry = StoreRegistry(settings, database, io_threads=4, check_threads=2)
-    made = CollectionWorld(
-        database, settings, TENANT, store.id, store.place, parts, Services.build(parts), registry,
-        ChunkService(database, registry),
-    )  # fmt: skip
-    yield made
-    await registry.stop()
-    await backends.close()
 
 
 @pytest.fixture
@@ -60,14 +37,6 @@ async def adopt(adoption: Adoption, path: Path, name: str = STORE, *, take_over:
     return await adoption.run(Wanted.of(path, TENANT, name), take_over=take_over)
 
 
-@contextmanager
-def moved(path: Path) -> Iterator[None]:
-    aside = path.with_name("aside-" + path.name)
-    path.rename(aside)
-    yield
-    aside.rename(path)
-
-
 async def test_the_golden_directory(
     adoption: Adoption, unmarked: Path, database: Database, settings: Settings, threads: ThreadPoolExecutor
 ) -> None:
@@ -77,7 +46,7 @@ async def test_the_golden_directory(
     assert (report.snapshots, report.groups, report.namespaces, report.chunks) == (19, groups, 3, 49)
     assert (report.missing_chunks, report.bad_chunks, report.warnings) == (1, 1, [])
     assert contents_of(unmarked) == before, "nothing of the real PBS was changed"
-    async with world_of(database, settings, threads) as world:
+    async with services_on(database, settings, threads, TENANT, STORE) as world:
         await same_lists(world)
         counted, stored = await world.usage()
         assert counted == stored == report.bytes
@@ -90,7 +59,7 @@ async def test_restore_collection_and_backup_afterwards(
     adoption: Adoption, unmarked: Path, database: Database, settings: Settings, threads: ThreadPoolExecutor
 ) -> None:
     await adopt(adoption, unmarked)
-    async with world_of(database, settings, threads) as world:
+    async with services_on(database, settings, threads, TENANT, STORE) as world:
         restored = 0
         for expected in EXPECTED["snapshots"]:
             restored += await restore(world, expected, unmarked)
@@ -134,7 +103,7 @@ async def same_lists(world: CollectionWorld) -> None:
         }  # fmt: skip
 
 
-async def restore(world: CollectionWorld, expected: dict, root: Path) -> int:
+async def restore(world: CollectionWorld, expected: dict[str, Any], root: Path) -> int:
     """Every chunk of every index through a reader session; how many were read."""
     ns, (kind, name, time) = expected["ns"], expected["snapshot"].split("/")
     ref = SnapshotRef.parse(f"{kind}/{name}/{time}")
@@ -169,3 +138,140 @@ def contents_of(root: Path) -> dict[str, tuple[int, int, int]]:
             stat = path.lstat()
             found[str(path.relative_to(root))] = (stat.st_ino, stat.st_mode, stat.st_size)
     return found
+
+
+async def rows(database: Database) -> int:
+    async with database.system() as connection:
+        return int(await connection.fetchval("SELECT count(*) FROM datastore"))
+
+
+async def test_everything_that_is_wrong_with_the_layout_is_told(
+    adoption: Adoption, unmarked: Path, database: Database
+) -> None:
+    folder, owner = unmarked / ".chunks" / "fffe", (unmarked / ".chunks").stat()
+    (unmarked / ".lock").chmod(0o600)
+    folder.rmdir()
+    unmarked.chmod(0o700)
+    try:
+        with pytest.raises(Conflict) as refused:
+            await adopt(adoption, unmarked)
+    finally:
+        (unmarked / ".lock").chmod(0o644)
+        unmarked.chmod(0o755)
+        folder.mkdir()
+        folder.chmod(0o750)
+        shutil.chown(folder, owner.st_uid, owner.st_gid)
+    for line in ("the directory: permissions", ".lock: permissions not correct (600", ".chunks/fffe is missing"):
+        assert line in refused.value.message
+    assert not list(unmarked.glob(".pbs-cloud*"))
+    assert await rows(database) == 0
+
+
+async def test_marks_of_others_are_honoured(adoption: Adoption, unmarked: Path, database: Database) -> None:
+    lost = "11111111-2222-3333-4444-555555555555"
+    for mark, hint in (("pbs.example.com", r"pbs\.example\.com"), (f"pbs-cloud-{lost}", "--take-over")):
+        (unmarked / ".pbs-cloud").write_text(json.dumps({"hostname": mark}))
+        with pytest.raises(Conflict, match=hint):
+            await adopt(adoption, unmarked)
+    assert await rows(database) == 0
+    await adopt(adoption, unmarked, take_over=True)
+    async with database.system() as connection:
+        assert str(await connection.fetchval("SELECT uuid FROM datastore")) == lost
+    (unmarked / ".pbs-cloud").write_text("not json")
+    with pytest.raises(Conflict, match="another server"):
+        await adopt(adoption, unmarked, take_over=True)
+
+
+async def test_names_and_places(
+    adoption: Adoption, unmarked: Path, settings: Settings, database: Database, tmp_path: Path
+) -> None:
+    with pytest.raises(NotFound):
+        await adopt(adoption, tmp_path)
+    with pytest.raises(InvalidArgument, match="data folder"):
+        await adopt(adoption, settings.data_dir / "datastores")
+    for bad in ("ab", "a b c", "x" * 33):
+        with pytest.raises(InvalidArgument):
+            Wanted.of(unmarked, TENANT, bad)
+    with pytest.raises(InvalidArgument):
+        Wanted.of(Path("/"), TENANT, STORE)
+    await adopt(adoption, unmarked)
+    with pytest.raises(AlreadyExists, match=STORE):
+        await adopt(adoption, unmarked, "other")
+    inner = unmarked / "inner"
+    (inner / ".chunks").mkdir(parents=True)
+    try:
+        with pytest.raises(InvalidArgument, match="inside"):
+            await adopt(adoption, inner, "other")
+        with pytest.raises(AlreadyExists, match="already exists"):
+            await adopt(adoption, inner)
+    finally:
+        shutil.rmtree(inner)
+    assert await rows(database) == 1
+
+
+async def test_an_adoption_that_was_cut_off_is_finished_by_repeating_it(
+    adoption: Adoption, unmarked: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def crash(_self: Importer) -> None:
+        raise RuntimeError("power cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Importer, "_report_missing", crash)
+        with pytest.raises(RuntimeError):
+            await adopt(adoption, unmarked)
+    assert await rows(database) == 0
+    mark = (unmarked / ".pbs-cloud").read_bytes()
+    with pytest.raises(Conflict, match="repeat that one"):
+        await adopt(adoption, unmarked, "other")
+    holder = DirectoryLock(unmarked)
+    with pytest.raises(Locked):
+        await adopt(adoption, unmarked)
+    holder.release()
+    assert (await adopt(adoption, unmarked)).snapshots == 19
+    assert (unmarked / ".pbs-cloud").read_bytes() == mark
+    assert not (unmarked / NOTE_NAME).exists()
+    (unmarked / NOTE_NAME).write_text("{}")
+    assert (await adopt(adoption, unmarked)).already
+    assert not (unmarked / NOTE_NAME).exists()
+
+
+async def test_what_cannot_be_taken_is_told_and_keeps_its_chunks(
+    adoption: Adoption, unmarked: Path, database: Database, settings: Settings, threads: ThreadPoolExecutor
+) -> None:
+    group = unmarked / "host" / "web-1"
+    first = group / "2026-01-01T00:00:00Z"
+    strange = [group / name for name in ("2023-02-30T00:00:00Z", "1969-12-31T00:00:00Z")]
+    unfinished, odd = group / "2026-03-01T00:00:00Z", unmarked / "ns" / ".hidden"
+    manifest, index = first / "index.json.blob", unmarked / "vm/100/2026-01-01T00:00:05Z/drive-scsi0.img.fidx"
+    whole, entries = manifest.read_bytes(), index.read_bytes()
+    owner = unmarked / "host" / "split-1" / "owner"
+    before = sorted(path.name for path in chunk_files(unmarked))
+    for path in (*strange, unfinished):
+        path.mkdir()
+        shutil.copy(first / "catalog.pcat1.didx", path / "catalog.pcat1.didx")
+    odd.mkdir()
+    owner.rename(owner.with_name("aside"))
+    manifest.write_bytes(whole[:-3])
+    index.write_bytes(entries[:-5])
+    try:
+        report = await adopt(adoption, unmarked)
+        told = "\n".join(report.warnings)
+        for text in (*(path.name for path in strange), "never finished", "host/split-1' left out", ".hidden"):
+            assert text in told
+        assert "web-1/2026-01-01T00:00:00Z/index.json.blob' cannot be read" in told
+        assert "drive-scsi0.img.fidx' is damaged" in told
+        assert (report.snapshots, report.left_out_snapshots) == (16, 4)
+        async with services_on(database, settings, threads, TENANT, STORE) as world:
+            with pytest.raises(DataCorrupt):
+                await world.collect()
+            await world.execute("UPDATE gc_run SET ended_at = clock_timestamp()")
+            index.write_bytes(entries)
+            for _ in range(2):
+                await world.collect()
+        assert sorted(path.name for path in chunk_files(unmarked)) == before
+    finally:
+        for path in (*strange, unfinished, odd):
+            shutil.rmtree(path)
+        owner.with_name("aside").rename(owner)
+        manifest.write_bytes(whole)
+        index.write_bytes(entries)
