@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 from pbs_cloud.contracts.chunkstore.catalogue import CatalogueClient
-from pbs_cloud.contracts.chunkstore.types import GroupRef, PrunedSnapshot
+from pbs_cloud.contracts.chunkstore.types import Datastore, GroupRef, PrunedSnapshot
 from pbs_cloud.contracts.context import CallContext
 from pbs_cloud.contracts.errors import Conflict, NotFound, NotOwner
 from pbs_cloud.contracts.rights import Privilege, datastore_path, privileges
@@ -45,13 +47,15 @@ class Prune:
     async def datastore(
         self, ctx: CallContext, store: str, ns: str, max_depth: int | None, keep: KeepOptions, *, dry_run: bool
     ) -> str:
-        """UPID of the task. Raises Conflict without the rights on the namespace (rest-api A.6)."""
+        """UPID of the task. Raises Conflict (no rights on the namespace, maintenance; rest-api A.6), NotFound."""
         path = datastore_path(store, ns)
         if not privileges(ctx.caller, path) & frozenset(_RIGHTS):
             raise Conflict(f"missing permissions '{' | '.join(_RIGHTS)}' on '{path}'")
         stores, _ = await self._catalogue.list_datastores(ctx)
-        if store not in {found.name for found in stores}:
+        named = next((found for found in stores if found.name == store), None)
+        if named is None:
             raise NotFound(f"no such datastore '{store}'")
+        _require_writable(named)
 
         async def body(log: TaskLog) -> None:
             await self.run(ctx, store, ns, max_depth, keep, log, dry_run=dry_run)
@@ -92,6 +96,16 @@ class Prune:
             await log.line(f"would {mark} {name}" if dry_run else f"{name} {mark}")
             if snapshot.error is not None:
                 await log.warn(f"failed to remove {name}: {snapshot.error}")
+
+
+def _require_writable(store: Datastore) -> None:
+    """Raises Conflict in any maintenance mode, before there is a task."""
+    if store.maintenance is None:
+        return
+    mode, _, message = store.maintenance.partition(",message=")
+    text = json.loads(message) if message.startswith('"') else message
+    reason = "datastore is being deleted" if mode == "delete" else f"{mode} maintenance mode: {text}"
+    raise Conflict(f"datastore '{store.name}' is unavailable: {reason}")
 
 
 async def _begin(log: TaskLog, keep: KeepOptions, title: str) -> None:
