@@ -27,10 +27,10 @@ class SeenDigests:
     """
 
     def __init__(self, longest: int = _LONGEST) -> None:
-        slots = min(max(1 << (2 * longest).bit_length(), _FEWEST_SLOTS), _MOST_SLOTS)
+        slots = min(max(1 << (4 * longest).bit_length(), _FEWEST_SLOTS), _MOST_SLOTS)
         self._mask = np.uint64(slots - 1)
         self._table: Words = np.zeros((slots, 4), dtype=np.uint64)
-        self._table[0] = 1  # a digest that does not belong into this slot: an empty slot must not know the zero digest
+        self._table[0] = 1  # an empty place must not know the digest of zeros: this one belongs elsewhere
         self._previous: Words = np.empty((0, 4), dtype=np.uint64)
         self._parts: list[Words] = []
         self._position = 0
@@ -56,10 +56,21 @@ class SeenDigests:
         return self._not_in_table(digests[differs])
 
     def _not_in_table(self, digests: Words) -> Words:
-        if not len(digests):
-            return digests
-        slots = (digests[:, 0] & self._mask).astype(np.int64)
-        found = self._table[slots]
-        new: Words = digests[(found != digests).any(axis=1)]
-        self._table[(new[:, 0] & self._mask).astype(np.int64)] = new
+        """Each digest has two places; who finds the first one taken goes to the second, whoever was there leaves."""
+        new = digests[~self._holds(digests, 0)]
+        new = new[~self._holds(new, 1)]
+        if not len(new):
+            return new
+        first = self._slots(new, 0)
+        taken = self._table[first].any(axis=1)
+        self._table[first[~taken]] = new[~taken]
+        self._table[self._slots(new[taken], 1)] = new[taken]
         return new
+
+    def _slots(self, digests: Words, word: int) -> NDArray[np.int64]:
+        return (digests[:, word] & self._mask).astype(np.int64)
+
+    def _holds(self, digests: Words, word: int) -> NDArray[np.bool_]:
+        """Which digests stand in full at their first (`word` 0) or second place."""
+        same: NDArray[np.bool_] = (self._table[self._slots(digests, word)] == digests).all(axis=1)
+        return same

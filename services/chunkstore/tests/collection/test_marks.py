@@ -1,0 +1,150 @@
+"""Marks of many, of large and of moved indexes; digests that are told once."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import Any
+
+import numpy as np
+import pytest
+from testkit.chunk_world import Chunk
+from testkit.collection_world import CollectionWorld, some_chunks
+
+from pbs_cloud.chunkstore.collection.index_list import IndexEntry, added
+from pbs_cloud.chunkstore.collection.merge import SortedStream, members
+from pbs_cloud.chunkstore.collection.seen import SeenDigests
+from pbs_cloud.contracts.errors import InvalidArgument
+
+
+def many(count: int) -> list[Chunk]:
+    """Chunks that are nothing but names."""
+    names = os.urandom(32 * count)
+    return [Chunk(names[start : start + 32], 1, b"") for start in range(0, len(names), 32)]
+
+
+async def marked(world: CollectionWorld) -> tuple[list[bytes], int]:
+    """Digests as often as they are told, and the number of indexes."""
+    told: list[bytes] = []
+    run = await world.begin()
+    async for piece in world.marking.mark(world.ctx, uuid.UUID(run.token)):
+        told += [piece.digests[start : start + 32] for start in range(0, len(piece.digests), 32)]
+        if piece.summary is not None:
+            return told, piece.summary.index_file_count
+    raise AssertionError("no summary")
+
+
+async def test_large_indexes_are_streamed_and_told_once(world: CollectionWorld) -> None:
+    chunks = many(230_000)
+    await world.backup([], inherit=chunks[:-10])
+    await world.backup([], inherit=[chunks[-1], *chunks[:-1]])
+    told, files = await marked(world)
+    assert files == 2
+    assert set(told) == {chunk.digest for chunk in chunks}
+    assert len(told) < 1.2 * len(chunks)
+
+
+async def test_many_small_indexes(any_world: CollectionWorld) -> None:
+    world = any_world
+    pool = many(60)
+    for number in range(20):
+        backup = await world.open(f"h{number % 3}")
+        for name in ("a.pxar.didx", "b.pxar.didx"):
+            await world.close_index(backup, pool[number : number + 40 if name < "b" else number + 3], name)
+        await world.finish(backup)
+    told, files = await marked(world)
+    assert files == 40
+    assert set(told) == {chunk.digest for chunk in pool[:59]}
+
+
+async def test_r19_a_namespace_move_during_the_run(world: CollectionWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    (chunk,) = some_chunks(1)
+    await world.backup([chunk])
+    marking = world.marking
+    original = marking._snapshot
+
+    async def snapshot_then_move(run: Any, listed: Any) -> int:
+        cutoff = await original(run, listed)
+        root = world.settings.data_dir / "stores/one"
+        (root / "ns/b/host").mkdir(parents=True)
+        (root / "host/one").rename(root / "ns/b/host/one")
+        await world.execute(
+            "WITH made AS (INSERT INTO namespace (tenant_id, datastore_id, path) VALUES ($1, $2, 'b') RETURNING id)"
+            " UPDATE backup_group SET namespace_id = (SELECT id FROM made)",
+            world.tenant, world.datastore,
+        )  # fmt: skip
+        return cutoff
+
+    monkeypatch.setattr(marking, "_snapshot", snapshot_then_move)
+    run = await world.begin()
+    digests = set()
+    async for piece in marking.mark(world.ctx, uuid.UUID(run.token)):
+        digests |= {piece.digests[start : start + 32] for start in range(0, len(piece.digests), 32)}
+        assert piece.warnings == ()
+    assert digests == {chunk.digest}
+
+
+def test_what_was_told_is_left_out_and_nothing_else() -> None:
+    """Also digests that agree in their first 24 bytes, and the zero digest."""
+    seen = SeenDigests(4)
+    generator = np.random.default_rng(7)
+    told: set[bytes] = set()
+    pool = [generator.bytes(24) + bytes(8) for _ in range(40)] + [bytes(32), b"\0" * 31 + b"\1"]
+    pool += [digest[:24] + generator.bytes(8) for digest in pool]
+    for turn in range(200):
+        seen.start(related=turn % 3 > 0)
+        for _ in range(2):
+            chosen = [pool[n] for n in generator.integers(0, len(pool), 30)]
+            words = np.frombuffer(b"".join(chosen), dtype="<u8").reshape(-1, 4)
+            new = seen.unseen(words).tobytes()
+            told |= {new[start : start + 32] for start in range(0, len(new), 32)}
+            assert set(chosen) <= told
+
+
+def test_members_and_lists() -> None:
+    wanted = np.sort(np.frombuffer(b"".join(os.urandom(32) for _ in range(100)), dtype="S32"))
+    assert members(wanted, wanted[::2]).tolist() == [True, False] * 50
+    assert members(wanted, wanted[:0]).tolist() == [False] * 100
+    zero = np.frombuffer(b"a" * 31 + b"\0" + b"a" * 31 + b"\1", dtype="S32")
+    assert members(zero, zero[1:]).tolist() == [False, True]
+
+    def entry(*key: Any) -> IndexEntry:
+        return IndexEntry(key[0], key[1], key[2], "fixed", None, 1, 2, None, "a/b", "vm", "7", 9)
+
+    old = [entry(1, "a", 1), entry(1, "b", 1), entry(2, "a", 5)]
+    new = [entry(1, "a", 1), entry(1, "a", 3), entry(2, "a", 5), entry(2, "a", 6)]
+    assert list(added(iter(new), iter(old))) == [new[1], new[3]]
+    assert [IndexEntry.from_line(item.to_line()) for item in new] == new
+    assert new[0].file_key == "ns/a/ns/b/vm/7/1970-01-01T00:00:09Z/a"
+
+
+@pytest.mark.parametrize("step", [1, 3, 100])
+async def test_a_sorted_stream_is_taken_range_by_range(step: int) -> None:
+    digests = sorted(os.urandom(32) for _ in range(50))
+
+    async def pieces() -> Any:
+        for part in _parts(digests, step):
+            yield b"".join(part)
+
+    stream = SortedStream(pieces())
+    first = await stream.up_to(np.frombuffer(digests[19], dtype="S32"))
+    none = await stream.up_to(np.frombuffer(digests[19], dtype="S32"))
+    rest = b"".join([part.tobytes() async for part in stream.rest()])
+    assert (first.tobytes(), len(none), rest) == (b"".join(digests[:20]), 0, b"".join(digests[20:]))
+
+
+def _parts(digests: list[bytes], step: int) -> list[list[bytes]]:
+    return [digests[start : start + step] for start in range(0, len(digests), step)]
+
+
+@pytest.mark.parametrize(
+    "pieces", [[b"b" * 32, b"a" * 32], [b"a" * 64], [b"a" * 32, b"a" * 32], [b"x" * 33], [b""]], ids=str
+)
+async def test_what_is_not_sorted_is_refused(pieces: list[bytes]) -> None:
+    async def source() -> Any:
+        for piece in pieces:
+            yield piece
+
+    with pytest.raises(InvalidArgument):
+        async for _ in SortedStream(source()).rest():
+            pass
