@@ -271,6 +271,18 @@ async def test_runs_of_suspended_and_of_unknown_tenants_are_left_out(world: Main
     await tasks.stop()
 
 
+async def test_jobs_go_with_their_tenant(world: Maintained) -> None:
+    tenant = (await world.auth.create_tenant(SYSTEM, "Leaving", slug="leaving")).id
+    ctx = CallContext(Caller(tenant, "admin@pbs", (AclEntry("/", "admin@pbs", "Admin"),)))
+    await world.gc.create_job(ctx, PRUNE, "mine", DAILY)
+    await world.gc.create_job(ADMIN, PRUNE, "theirs", DAILY)
+    await world.auth.delete_tenant(SYSTEM, tenant)
+    async with asyncio.timeout(40):
+        while (await world.gc.list_jobs(ctx, PRUNE))[0]:
+            await asyncio.sleep(0.1)
+    assert (await get(world, PRUNE, "theirs")).id == "theirs"
+
+
 async def test_a_job_runs_once_at_a_time_over_all_replicas(world: Maintained, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = fresh()
     await world.gc.create_job(ADMIN, PRUNE, job_id, DAILY)

@@ -9,6 +9,7 @@ from pbs_cloud.contracts.chunkstore.verifier import VerifierClient
 from pbs_cloud.gc import collection_schedule
 from pbs_cloud.gc.collection import Collection
 from pbs_cloud.gc.collection_schedule import CollectionSchedule
+from pbs_cloud.gc.facts import PRODUCERS, take_note
 from pbs_cloud.gc.jobs import Job, JobRunner
 from pbs_cloud.gc.prune import Prune
 from pbs_cloud.gc.rpc import GcRpc
@@ -16,7 +17,7 @@ from pbs_cloud.gc.schedules.runs import JobRuns
 from pbs_cloud.gc.schedules.service import ConfiguredJobs
 from pbs_cloud.gc.service import SWEEP, GcService
 from pbs_cloud.gc.tasks import TaskRunner
-from pbs_cloud.gc.verification.new_backups import NewBackups, remember_backup
+from pbs_cloud.gc.verification.new_backups import NewBackups
 from pbs_cloud.gc.verification.verify import Verify
 from pbs_cloud.proto.gc.v1 import gc_pb2_grpc
 from pbs_cloud.runtime.bus import Bus
@@ -32,7 +33,6 @@ SERVICE = "gc"
 SWEEP_SECONDS = 5.0
 CONFIGURED = "configured jobs"
 CONFIGURED_SECONDS = 10.0
-PRODUCERS = ("chunkstore",)
 
 
 def processes(settings: Settings) -> list[ProcessSpec]:
@@ -66,7 +66,7 @@ def components(settings: Settings) -> list[Component]:
     runs = JobRuns(database, catalogue, AuthClient(auth.channel), tasks, prune, verify)
     runners = [JobRunner(database, job) for job in jobs(catalogue, schedule, runs)]
     bus = Bus(settings.required_nats_url, name=settings.process_name)
-    consumer = EventConsumer(database, bus, durable=SERVICE, producers=PRODUCERS, handler=remember_backup)
+    consumer = EventConsumer(database, bus, durable=SERVICE, producers=PRODUCERS, handler=take_note)
     new_backups = NewBackups(database, catalogue, tasks, verify)
     server = GrpcServer(SERVICE, settings.services.gc, settings, ready=database.ready)
     rpc = GcRpc(GcService(database), prune, verify, collection, ConfiguredJobs(database, runs))

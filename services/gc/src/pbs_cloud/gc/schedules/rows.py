@@ -128,6 +128,11 @@ async def delete_of_store(connection: Connection, tenant_id: str, store: str) ->
     await connection.execute("DELETE FROM job WHERE tenant_id = $1 AND store = $2", tenant_id, store)
 
 
+async def delete_of_tenant(connection: Connection, tenant_id: str) -> None:
+    """Remove all jobs of a tenant that is gone."""
+    await connection.execute("DELETE FROM job WHERE tenant_id = $1", tenant_id)
+
+
 async def started(connection: Connection, job: JobRow, upid: str) -> None:
     """A run has begun."""
     base = await now(connection)

@@ -10,7 +10,7 @@ from pbs_cloud.contracts.chunkstore.catalogue import CatalogueClient
 from pbs_cloud.contracts.chunkstore.types import GroupRef, SnapshotKey
 from pbs_cloud.contracts.context import SystemContext
 from pbs_cloud.contracts.errors import NotFound, PbsError
-from pbs_cloud.contracts.events import Event, EventType
+from pbs_cloud.contracts.events import Event
 from pbs_cloud.formats.names import SnapshotRef
 from pbs_cloud.gc.tasks import TaskRunner
 from pbs_cloud.gc.verification.verify import Verify
@@ -30,9 +30,7 @@ _log = get_logger(__name__)
 
 
 async def remember_backup(connection: Connection, event: Event) -> None:
-    """Handler of the event consumer."""
-    if event.type is not EventType.BACKUP_CREATED:
-        return
+    """A backup was made; whether its datastore wants it verified is asked later."""
     found = event.metadata
     await connection.execute(
         "INSERT INTO new_backup (tenant_id, store, ns, snapshot) VALUES ($1, $2, $3, $4)",
@@ -41,6 +39,11 @@ async def remember_backup(connection: Connection, event: Event) -> None:
         found["ns"],
         found["snapshot"],
     )
+
+
+async def forget_tenant(connection: Connection, tenant_id: str) -> None:
+    """The tenant is gone."""
+    await connection.execute("DELETE FROM new_backup WHERE tenant_id = $1", tenant_id)
 
 
 class NewBackups(BackgroundTask):
