@@ -140,7 +140,13 @@ async def test_quota_that_is_used_up_refuses_the_upgrade(server: ProductServer) 
         assert refusal.text.startswith("Quota exceeded")
         async with await Restore.open(tenant.endpoint, tenant.admin.credential, tenant.snapshot()) as restore:
             assert len(await restore.archive("disk.img.fidx")) == 2 * CHUNK
-        await tenant.rest.call("DELETE", "/admin/datastore/default/snapshots", tenant.snapshot().parameters())
+
+        async def deleted() -> object:
+            parameters = tenant.snapshot().parameters()
+            answer = await tenant.rest.exchange("DELETE", "/admin/datastore/default/snapshots", parameters)
+            return answer.status == 200
+
+        await eventually(deleted, 5, "deletion once the reader has gone")
 
 
 async def test_revoked_token_is_refused_within_two_seconds(tenant: Tenant) -> None:
