@@ -7,7 +7,6 @@ second look at that very object and row confirms it, so that a running product i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from pbs_cloud.chunkstore.backends.port import ChunkBackend
@@ -107,17 +106,14 @@ class Check:
     # ------------------------------------------------------------------------------------------------ second looks
 
     async def _confirm_all(self, name: str, rows: list[Any]) -> None:
-        confirm: dict[str, Callable[[Any], Awaitable[None]]] = {
-            "chunk_without_object": self._chunk_row,
-            "chunk_of_other_size": self._chunk_row,
-            "object_without_chunk": self._chunk_object,
-            "digest_without_chunk": self._digest,
-            "file_without_object": self._file_row,
-            "file_of_other_size": self._file_row,
-            "object_without_file": self._file_object,
-        }
-        for row in rows:
-            await confirm[name](row)
+        if name in ("file_without_object", "file_of_other_size"):
+            await self._file_rows([row["key"] for row in rows])
+        elif name == "object_without_file":
+            await self._file_objects([row["key"] for row in rows])
+        else:
+            confirm = {"object_without_chunk": self._chunk_object, "digest_without_chunk": self._digest}
+            for row in rows:
+                await confirm.get(name, self._chunk_row)(row)
 
     async def _chunk_row(self, row: Any) -> None:
         digest, name = row["digest"], f"chunk {row['digest'].hex()}"
@@ -150,40 +146,45 @@ class Check:
             why = "it has no row" if state is None else f"its row is {state.name.lower()}"
             self.report.add(Problem.NOT_LIVE, f"chunk {row['digest'].hex()}", f"an index names it, {why}")
 
-    async def _file_row(self, row: Any) -> None:
-        key = row["key"]
+    async def _file_rows(self, keys: list[str]) -> None:
+        """Files that rows want: objects are looked at before the rows, which may be gone by now."""
+        sizes = {key: await self._file_size(key) for key in keys}
+        for row in await self._rows(fsck_sql.FILES_NOW, keys):
+            size = sizes[row["key"]]
+            if size is None:
+                self.report.add(Problem.ROW_WITHOUT_OBJECT, f"file {row['key']}", "")
+            elif row["size"] not in (None, size):
+                self.report.add(
+                    Problem.DIFFERENT, f"file {row['key']}", f"has {size} bytes, its row says {row['size']}"
+                )
+
+    async def _file_objects(self, keys: list[str]) -> None:
+        """Files that no row wants; those of snapshots that are being written or removed are no finding."""
+        known = {row["key"] for row in await self._rows(fsck_sql.FILES_NOW, keys)}
+        unsettled = {row["path"] for row in await self._rows(fsck_sql.UNSETTLED, [k.rpartition("/")[0] for k in keys])}
+        for key in keys:
+            if key in known or key.rpartition("/")[0] in unsettled:
+                continue
+            size = await self._file_size(key)
+            if size is not None:
+                self.report.add(Problem.OBJECT_WITHOUT_ROW, f"file {key}", f"{size} bytes")
+
+    async def _file_size(self, key: str) -> int | None:
         try:
-            size = await self._backend.file_size(key)
+            return await self._backend.file_size(key)
         except NotFound:
-            size = None
-        wanted = await self._file_now(key)
-        if wanted is None:
-            return
-        if size is None:
-            self.report.add(Problem.ROW_WITHOUT_OBJECT, f"file {key}", "")
-        elif wanted["size"] not in (None, size):
-            self.report.add(Problem.DIFFERENT, f"file {key}", f"has {size} bytes, its row says {wanted['size']}")
+            return None
 
-    async def _file_object(self, row: Any) -> None:
-        key = row["key"]
-        if await self._file_now(key) is not None or await self._is_open(key):
-            return
-        try:
-            size = await self._backend.file_size(key)
-        except NotFound:
-            return
-        self.report.add(Problem.OBJECT_WITHOUT_ROW, f"file {key}", f"{size} bytes")
-
-    async def _file_now(self, key: str) -> Any:
-        return await self._value(fsck_sql.FILE_NOW, key)
-
-    async def _is_open(self, key: str) -> bool:
-        """Whether the file belongs to a snapshot that is being written or removed."""
-        return await self._value(fsck_sql.UNSETTLED, key.rpartition("/")[0]) is not None
+    async def _rows(self, sql: str, argument: list[str]) -> list[Any]:
+        if not argument:
+            return []
+        async with self._database.tenant(self._store.tenant_id) as connection:
+            rows: list[Any] = await connection.fetch(sql, self._store.id, argument, timeout=staging.STATEMENT_SECONDS)
+        return rows
 
     async def _value(self, sql: str, argument: Any) -> Any:
         async with self._database.tenant(self._store.tenant_id) as connection:
-            return await connection.fetchrow(sql, self._store.id, argument, timeout=staging.STATEMENT_SECONDS)
+            return await connection.fetchrow(sql, self._store.id, argument)
 
     # ------------------------------------------------------------------------------------------------ usage and data
 

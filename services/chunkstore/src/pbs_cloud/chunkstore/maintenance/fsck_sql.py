@@ -34,9 +34,10 @@ def _sql(text: str) -> str:
     return text
 
 
-FILE_NOW = _sql("SELECT size FROM (@expected) AS expected WHERE key = $2")
+FILES_NOW = _sql("SELECT key, size FROM (@expected) AS expected WHERE key = ANY($2::text[]) ORDER BY key")
 UNSETTLED = _sql("""
-SELECT 1 FROM @snapshots WHERE s.datastore_id = $1 AND s.state <> 'committed' AND (@snapshot) = $2
+SELECT @snapshot AS path FROM @snapshots
+WHERE s.datastore_id = $1 AND s.state <> 'committed' AND (@snapshot) = ANY($2::text[])
 """)
 CHUNK_NOW = "SELECT state, size FROM chunk WHERE datastore_id = $1 AND digest = $2"
 LIVE_CHUNKS = """

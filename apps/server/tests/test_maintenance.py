@@ -1,0 +1,66 @@
+"""`adopt`, `rebuild` and `fsck` as an operator types them, with the product stopped and its own database."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from testkit.servers import temporary_folder
+
+from pbs_cloud.chunkstore.backends import local_layout, prefix_folders
+
+
+def command(*arguments: str, data_dir: Path, **env: str) -> "subprocess.CompletedProcess[str]":
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PBS_", "AWS_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "pbs_cloud.server", *arguments],
+        env={**inherited, "PBS_DATA_DIR": str(data_dir), **env},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    made = temporary_folder("maintenance")
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def empty_store(path: Path) -> None:
+    """A datastore of a real PBS before its first backup."""
+    owner = local_layout.store_owner()
+    local_layout.create_layout(path, owner, "x")
+    ids = () if owner is None else (str(owner.uid), str(owner.gid))
+    subprocess.run([sys.executable, "-m", prefix_folders.__name__, str(path), *ids], check=True)
+    for name in (local_layout.MARK_NAME, local_layout.PENDING_NAME):
+        (path / name).unlink()
+
+
+@pytest.mark.timeout(300)
+def test_the_commands_with_the_product_stopped(folder: Path) -> None:
+    data, store = folder / "data", folder / "old-store"
+    nothing = command("fsck", data_dir=data)
+    assert (nothing.returncode, "holds no database" in nothing.stderr) == (2, True), nothing.stderr
+    refused = command("adopt", str(folder), data_dir=data)
+    assert (refused.returncode, refused.stdout) == (1, ""), refused.stderr
+    empty_store(store)
+    adopted = command("adopt", str(store), "--tenant", "acme", "--output-format", "json", data_dir=data)
+    assert adopted.returncode == 0, adopted.stderr
+    answer = json.loads(adopted.stdout)
+    assert (answer["tenant"], answer["name"], answer["already"]) == ("acme", "old-store", False)
+    again = command("adopt", str(store), "--tenant", "acme", data_dir=data)
+    assert (again.returncode, "already" in again.stdout) == (0, True)
+    sound = command("fsck", "--read-data", data_dir=data)
+    assert (sound.returncode, "datastore 'old-store' of tenant 'acme': ok" in sound.stdout) == (0, True), sound.stderr
+    (store / "host" / "h" / "2026-01-01T00:00:00Z").mkdir(parents=True)
+    (store / "host" / "h" / "2026-01-01T00:00:00Z" / "index.json.blob").write_bytes(b"stranger")
+    found = command("fsck", "--output-format", "json", "--store", "old-store", data_dir=data)
+    assert found.returncode == 1, found.stderr
+    assert json.loads(found.stdout)[0]["totals"] == {"object without row": 1}
+    none = command("rebuild", data_dir=data)
+    assert (none.returncode, "no such datastore" in none.stderr) == (1, True)
+    assert not (data / "postgres" / "postmaster.pid").exists(), "its database was stopped again"
