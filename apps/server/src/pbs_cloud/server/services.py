@@ -18,8 +18,13 @@ SERVICES = ("auth", "chunkstore", "gc", "billing", "gateway")
 
 GROUP_ENTRANCE, GROUP_SERVICES, GROUP_BUS, GROUP_DATABASE = range(4)
 
-# glibc would map and unmap, and so page-fault, each chunk buffer (docs/decisions).
-_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "2147483648"}
+# glibc would map and unmap, and so page-fault, each chunk buffer. Children of a process start another program at once,
+# so gRPC has nothing to prepare for a fork.
+_ALWAYS = {
+    "MALLOC_MMAP_THRESHOLD_": "1073741824",
+    "MALLOC_TRIM_THRESHOLD_": "2147483648",
+    "GRPC_ENABLE_FORK_SUPPORT": "0",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class Surroundings:
             MULTIPROC_VARIABLE: self.metrics,
             SUPERVISOR_VARIABLE: os.getpid(),
         }
-        return {**os.environ, **_MALLOC, **{name: str(value) for name, value in chosen.items() if value is not None}}
+        return {**os.environ, **_ALWAYS, **{name: str(value) for name, value in chosen.items() if value is not None}}
 
 
 def process_specs(service: str, settings: Settings) -> list[ProcessSpec]:
