@@ -51,6 +51,7 @@ LOWEST = {
     "DELETE admin/datastore/{store}/groups": STORE_ADMIN,
     "DELETE admin/datastore/{store}/snapshots": STORE_ADMIN,
     "POST admin/datastore/{store}/gc": STORE_ADMIN,
+    "POST admin/datastore/{store}/move-group": STORE_ADMIN,
     "POST admin/datastore/{store}/namespace": STORE_ADMIN,
     "POST admin/datastore/{store}/prune": STORE_ADMIN,
     "PUT config/datastore/{name}": STORE_ADMIN,
