@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from testkit.product import ProductServer
 from testkit.servers import temporary_folder
 
 from pbs_cloud.chunkstore.backends import local_layout, prefix_folders
@@ -64,3 +65,14 @@ def test_the_commands_with_the_product_stopped(folder: Path) -> None:
     none = command("rebuild", data_dir=data)
     assert (none.returncode, "no such datastore" in none.stderr) == (1, True)
     assert not (data / "postgres" / "postmaster.pid").exists(), "its database was stopped again"
+
+
+@pytest.mark.timeout(300)
+def test_beside_the_running_product(product: ProductServer, folder: Path) -> None:
+    data, store = product.data_dir / "data", folder / "beside"
+    empty_store(store)
+    adopted = command("adopt", str(store), "--name", "beside", data_dir=data)
+    assert adopted.returncode == 0, adopted.stderr
+    compared = command("fsck", "--store", "beside", data_dir=data)
+    assert (compared.returncode, "'beside' of tenant 'default': ok" in compared.stdout) == (0, True), compared.stderr
+    assert product.pid("postgres"), "its database goes on"

@@ -19,6 +19,7 @@ STATEMENT_SECONDS = 6 * 3600.0
 _SETTLE_AT = 1 << 20
 _BATCH = 10_000
 _TABLES = """
+SET LOCAL idle_in_transaction_session_timeout = 0;
 CREATE TEMPORARY TABLE staged_chunk (digest bytea NOT NULL, size bigint NOT NULL) ON COMMIT DROP;
 CREATE TEMPORARY TABLE staged_digest (digest bytea NOT NULL) ON COMMIT DROP;
 CREATE TEMPORARY TABLE staged_file (key text COLLATE "C" NOT NULL, size bigint NOT NULL) ON COMMIT DROP;
@@ -26,7 +27,7 @@ CREATE TEMPORARY TABLE staged_file (key text COLLATE "C" NOT NULL, size bigint N
 
 
 async def make_tables(connection: Connection) -> None:
-    """The three tables, empty, for one transaction."""
+    """The three tables, empty, for one transaction, which may be idle for as long as a listing takes."""
     await connection.execute(_TABLES)
 
 
