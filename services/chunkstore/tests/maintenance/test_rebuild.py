@@ -105,11 +105,20 @@ def put_golden(settings: Settings, s3: S3Server, mark: str) -> Any:
             name = member.name.partition("/")[2]
             content = tar.extractfile(member) if member.isfile() else None
             if content is not None and name.startswith("golden-s3/"):
-                client.put_object(Bucket=settings.s3_bucket, Key=f"{TENANT}/{name}", Body=content.read())
+                client.put_object(
+                    Bucket=settings.s3_bucket,
+                    Key=f"{TENANT}/{STORE}{name.removeprefix('golden-s3')}",
+                    Body=content.read(),
+                )
     client.put_object(
-        Bucket=settings.s3_bucket, Key=f"{TENANT}/golden-s3/.in-use", Body=json.dumps({"hostname": mark}).encode()
+        Bucket=settings.s3_bucket, Key=f"{TENANT}/{STORE}/.in-use", Body=json.dumps({"hostname": mark}).encode()
     )
     return client
+
+
+def chunk_objects(client: Any, settings: Settings) -> set[str]:
+    listed = client.list_objects_v2(Bucket=settings.s3_bucket, Prefix=f"{TENANT}/{STORE}/.chunks/")["Contents"]
+    return {entry["Key"] for entry in listed}
 
 
 async def test_the_golden_bucket(
@@ -118,13 +127,13 @@ async def test_the_golden_bucket(
     client = put_golden(s3_settings, s3, "pbs.example.com")
     (refused,) = await rebuild(database, s3_settings, threads)
     assert "pbs.example.com" in (refused.problem or "")
-    client.delete_object(Bucket=s3_settings.s3_bucket, Key=f"{TENANT}/golden-s3/.in-use")
+    client.delete_object(Bucket=s3_settings.s3_bucket, Key=f"{TENANT}/{STORE}/.in-use")
     (refused,) = await rebuild(database, s3_settings, threads)
     assert refused.problem == "it carries no mark"
     client.put_object(
-        Bucket=s3_settings.s3_bucket, Key=f"{TENANT}/golden-s3/.in-use", Body=json.dumps({"hostname": MARK}).encode()
+        Bucket=s3_settings.s3_bucket, Key=f"{TENANT}/{STORE}/.in-use", Body=json.dumps({"hostname": MARK}).encode()
     )
-    owner = f"{TENANT}/golden-s3/.cnt/host/web-1/owner"
+    owner = f"{TENANT}/{STORE}/.cnt/host/web-1/owner"
     content = client.get_object(Bucket=s3_settings.s3_bucket, Key=owner)["Body"].read()
     client.delete_object(Bucket=s3_settings.s3_bucket, Key=owner)
     (refused,) = await rebuild(database, s3_settings, threads)
@@ -135,13 +144,19 @@ async def test_the_golden_bucket(
     report = made.report
     assert report is not None
     assert (report.snapshots, report.namespaces, report.missing_chunks, report.warnings) == (19, 3, 0, [])
+    before = chunk_objects(client, s3_settings)
+    async with services_on(database, s3_settings, threads, TENANT, STORE) as world:
+        for _ in range(2):
+            await world.collect()
+        assert await world.value("SELECT count(*) FROM chunk WHERE state = 2") == len(before)
+    assert chunk_objects(client, s3_settings) == before, "no chunk was collected"
 
 
 async def test_a_damaged_chunk_beside_its_copy_stays_damaged(
     database: Database, threads: ThreadPoolExecutor, s3_settings: Settings, s3: S3Server
 ) -> None:
     client = put_golden(s3_settings, s3, MARK)
-    prefix = f"{TENANT}/golden-s3/.chunks/"
+    prefix = f"{TENANT}/{STORE}/.chunks/"
     listed = client.list_objects_v2(Bucket=s3_settings.s3_bucket, Prefix=prefix)["Contents"]
     keys = [entry["Key"] for entry in listed if len(entry["Key"].rpartition("/")[2]) == 64][:2]
     damaged, healed = keys
