@@ -16,7 +16,7 @@ JOBS ?= 3
 FUZZ_INPUTS ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format typecheck proto lock bench fuzz clean
+.PHONY: help setup run test lint format typecheck proto lock bench bench-gc fuzz clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -63,6 +63,9 @@ lock: $(VENV)/.ready ## resolve all dependencies again into requirements.lock
 
 bench: setup ## measure throughput and CPU of the running product (docs/benchmarks.md)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-gc: setup ## measure garbage collection over a synthetic catalogue (docs/benchmarks.md)
+	$(BIN)/python -m benchmarks.gc $(ARGS)
 
 fuzz: setup ## feed every decoder with $(FUZZ_INPUTS) inputs
 	$(BIN)/python libs/tests/formats/fuzz/run.py --runs $(FUZZ_INPUTS) $(ARGS)
