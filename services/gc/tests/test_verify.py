@@ -189,8 +189,11 @@ async def test_skipping_what_has_a_result(world: Maintained) -> None:
     assert await world.verdict(key) == "failed"
 
 
+NOW = time.time()
+
+
 def state_of(age: float, result: VerifyResult = VerifyResult.OK) -> VerifyState:
-    start = int(time.time() - age)
+    start = int(NOW - age)
     return VerifyState(Upid.parse(f"UPID:n:00000001:00000001:00000001:{start:08X}:verify:tank:root@pam:"), result)
 
 
@@ -211,7 +214,7 @@ def state_of(age: float, result: VerifyResult = VerifyResult.OK) -> VerifyState:
     ],
 )
 async def test_skip_rules(options: VerifyOptions, state: VerifyState | None, skipped: bool) -> None:
-    assert may_skip(state, options, time.time()) is skipped
+    assert may_skip(state, options, NOW) is skipped
 
 
 async def test_an_unreadable_state_is_no_state(world: Maintained) -> None:

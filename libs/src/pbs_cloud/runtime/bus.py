@@ -16,6 +16,7 @@ import nats.js.errors
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RetentionPolicy, StorageType, StreamConfig
 
 from pbs_cloud.contracts.errors import Unavailable
+from pbs_cloud.runtime.cancelling import cancel_and_wait
 from pbs_cloud.runtime.clock import SYSTEM_CLOCK, Clock
 from pbs_cloud.runtime.lifecycle import Component
 from pbs_cloud.runtime.logging import get_logger
@@ -85,8 +86,7 @@ class Bus(Component):
 
     async def stop(self) -> None:
         if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.gather(self._connecting, return_exceptions=True)
+            await cancel_and_wait([self._connecting])
         if self._client is not None:
             try:
                 async with asyncio.timeout(2.0):

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from pbs_cloud.contracts.errors import Unavailable
+from pbs_cloud.runtime.cancelling import cancel_and_wait
 from pbs_cloud.runtime.clock import SYSTEM_CLOCK, Clock
 from pbs_cloud.runtime.lifecycle import Component
 from pbs_cloud.runtime.logging import get_logger
@@ -86,8 +87,7 @@ class Database(Component):
         """Close all connections; waits at most five seconds for running transactions."""
         self._closed, self._reachable = True, False
         if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.gather(self._watcher, return_exceptions=True)
+            await cancel_and_wait([self._watcher])
         if self._pool is None:
             return
         try:

@@ -11,6 +11,7 @@ from typing import Any
 from pbs_cloud.contracts.errors import Unavailable
 from pbs_cloud.contracts.events import Event
 from pbs_cloud.runtime.bus import Bus, Delivery, resend_subject
+from pbs_cloud.runtime.cancelling import cancel_and_wait
 from pbs_cloud.runtime.clock import SYSTEM_CLOCK, Clock
 from pbs_cloud.runtime.database import Connection, Database
 from pbs_cloud.runtime.lifecycle import Component
@@ -61,9 +62,7 @@ class EventConsumer(Component):
             self._tasks.append(asyncio.create_task(self._catch_up_for_ever(producer)))
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_and_wait(self._tasks)
 
     async def catch_up(self, producer: str) -> None:
         """Ask the producer for everything behind the position, until nothing is left.

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pbs_cloud.runtime.cancelling import cancel_and_wait
 from pbs_cloud.runtime.health import HealthServer
 from pbs_cloud.runtime.logging import get_logger
 from pbs_cloud.runtime.settings import Settings
@@ -62,8 +63,7 @@ class BackgroundTask(Component):
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await cancel_and_wait([self._task])
 
     async def _run(self) -> None:
         failures = 0

@@ -12,6 +12,7 @@ from typing import Any
 from pbs_cloud.contracts.errors import Unavailable
 from pbs_cloud.contracts.events import Event
 from pbs_cloud.runtime.bus import HEADER_EPOCH, HEADER_SEQUENCE, Bus, Reply, resend_subject
+from pbs_cloud.runtime.cancelling import cancel_and_wait
 from pbs_cloud.runtime.clock import SYSTEM_CLOCK, Clock
 from pbs_cloud.runtime.database import Connection, Database
 from pbs_cloud.runtime.lifecycle import Component
@@ -88,9 +89,7 @@ class OutboxRelay(Component):
         self._tasks = [asyncio.create_task(self._publish_for_ever()), asyncio.create_task(self._prune_for_ever())]
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_and_wait(self._tasks)
 
     async def run_once(self) -> int:
         """Number and publish what is there: how many rows were published."""

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from pbs_cloud.auth.tickets import CLOCK_SKEW_SECONDS, LIFETIME_SECONDS, TicketKey, key_for
 from pbs_cloud.contracts.errors import Unavailable
+from pbs_cloud.runtime.cancelling import cancel_and_wait
 from pbs_cloud.runtime.clock import SYSTEM_CLOCK, Clock
 from pbs_cloud.runtime.database import Connection, Database
 from pbs_cloud.runtime.lifecycle import Component
@@ -41,8 +42,7 @@ class KeyRing(Component):
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await cancel_and_wait([self._task])
 
     def ready(self) -> bool:
         return bool(self.keys)

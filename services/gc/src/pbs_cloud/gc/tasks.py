@@ -11,6 +11,7 @@ from pbs_cloud.contracts.chunkstore.catalogue import CatalogueClient
 from pbs_cloud.contracts.chunkstore.types import SnapshotKey
 from pbs_cloud.contracts.context import CallContext
 from pbs_cloud.contracts.errors import Conflict, PbsError, Unavailable
+from pbs_cloud.runtime.cancelling import cancel_and_wait
 from pbs_cloud.runtime.lifecycle import Component
 from pbs_cloud.runtime.logging import get_logger
 from pbs_cloud.runtime.telemetry import Counter
@@ -93,8 +94,7 @@ class TaskRunner(Component):
             running.work.cancel()
         await asyncio.gather(*(running.work for running in self._running.values()), return_exceptions=True)
         if self._renewal is not None:
-            self._renewal.cancel()
-            await asyncio.gather(self._renewal, return_exceptions=True)
+            await cancel_and_wait([self._renewal])
 
     async def begin(
         self, ctx: CallContext, worker_type: str, worker_id: str | None, body: Body, *, auth_id: str | None = None

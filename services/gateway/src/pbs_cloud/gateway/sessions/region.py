@@ -8,6 +8,7 @@ from typing import Final
 
 from pbs_cloud.contracts.errors import Unavailable
 from pbs_cloud.gateway.arena import Arena
+from pbs_cloud.runtime.cancelling import cancel_and_wait
 from pbs_cloud.runtime.lifecycle import Component
 from pbs_cloud.runtime.logging import get_logger
 from pbs_cloud.runtime.shared_region import SharedRegion
@@ -36,8 +37,7 @@ class RegionKeeper(Component):
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await cancel_and_wait([self._task])
         self._arena.region = None
         self._region.close()
 
