@@ -180,8 +180,9 @@ class DatastoreCalls(SessionCalls):
         return from_message(answer, t.DeleteStatistics)
 
     async def list_groups(self, ctx: CallContext, store: str, ns: str) -> AsyncIterator[t.Group]:
-        async for group in self._stream_out(self._stub.ListGroups, pb.ListGroupsRequest(store=store, ns=ns), ctx):
-            yield from_message(group, t.Group)
+        async for page in self._stream_out(self._stub.ListGroups, pb.ListGroupsRequest(store=store, ns=ns), ctx):
+            for group in page.items:
+                yield from_message(group, t.Group)
 
     async def delete_group(
         self, ctx: CallContext, group: t.GroupRef, *, error_on_protected: bool
@@ -235,8 +236,9 @@ class SnapshotCalls(DatastoreCalls):
         self, ctx: CallContext, store: str, ns: str, *, backup_type: str | None = None, backup_id: str | None = None
     ) -> AsyncIterator[t.Snapshot]:
         request = pb.ListSnapshotsRequest(store=store, ns=ns, backup_type=backup_type, backup_id=backup_id)
-        async for snapshot in self._stream_out(self._stub.ListSnapshots, request, ctx):
-            yield from_message(snapshot, t.Snapshot)
+        async for page in self._stream_out(self._stub.ListSnapshots, request, ctx):
+            for snapshot in page.items:
+                yield from_message(snapshot, t.Snapshot)
 
     async def delete_snapshot(self, ctx: CallContext, snapshot: t.SnapshotKey) -> None:
         await self._unary(self._stub.DeleteSnapshot, _snapshot(snapshot), ctx)

@@ -460,6 +460,12 @@ class Group(_message.Message):
     comment: str
     def __init__(self, backup_type: _Optional[str] = ..., backup_id: _Optional[str] = ..., last_backup: _Optional[int] = ..., backup_count: _Optional[int] = ..., files: _Optional[_Iterable[str]] = ..., owner: _Optional[str] = ..., comment: _Optional[str] = ...) -> None: ...
 
+class GroupPage(_message.Message):
+    __slots__ = ("items",)
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[Group]
+    def __init__(self, items: _Optional[_Iterable[_Union[Group, _Mapping]]] = ...) -> None: ...
+
 class GroupRequest(_message.Message):
     __slots__ = ("group",)
     GROUP_FIELD_NUMBER: _ClassVar[int]
@@ -587,6 +593,12 @@ class Snapshot(_message.Message):
     owner: str
     protected: bool
     def __init__(self, backup_type: _Optional[str] = ..., backup_id: _Optional[str] = ..., backup_time: _Optional[int] = ..., comment: _Optional[str] = ..., verification: _Optional[_Union[Verification, _Mapping]] = ..., fingerprint: _Optional[str] = ..., files: _Optional[_Iterable[_Union[File, _Mapping]]] = ..., size: _Optional[int] = ..., owner: _Optional[str] = ..., protected: _Optional[bool] = ...) -> None: ...
+
+class SnapshotPage(_message.Message):
+    __slots__ = ("items",)
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[Snapshot]
+    def __init__(self, items: _Optional[_Iterable[_Union[Snapshot, _Mapping]]] = ...) -> None: ...
 
 class ListFilesResponse(_message.Message):
     __slots__ = ("files",)

@@ -399,7 +399,7 @@ class CatalogueStub:
         self.ListGroups = channel.unary_stream(
                 '/pbs_cloud.proto.chunkstore.v1.Catalogue/ListGroups',
                 request_serializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.ListGroupsRequest.SerializeToString,
-                response_deserializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.Group.FromString,
+                response_deserializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.GroupPage.FromString,
                 _registered_method=True)
         self.DeleteGroup = channel.unary_unary(
                 '/pbs_cloud.proto.chunkstore.v1.Catalogue/DeleteGroup',
@@ -434,7 +434,7 @@ class CatalogueStub:
         self.ListSnapshots = channel.unary_stream(
                 '/pbs_cloud.proto.chunkstore.v1.Catalogue/ListSnapshots',
                 request_serializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.ListSnapshotsRequest.SerializeToString,
-                response_deserializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.Snapshot.FromString,
+                response_deserializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.SnapshotPage.FromString,
                 _registered_method=True)
         self.DeleteSnapshot = channel.unary_unary(
                 '/pbs_cloud.proto.chunkstore.v1.Catalogue/DeleteSnapshot',
@@ -907,7 +907,7 @@ def add_CatalogueServicer_to_server(servicer, server):
             'ListGroups': grpc.unary_stream_rpc_method_handler(
                     servicer.ListGroups,
                     request_deserializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.ListGroupsRequest.FromString,
-                    response_serializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.Group.SerializeToString,
+                    response_serializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.GroupPage.SerializeToString,
             ),
             'DeleteGroup': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteGroup,
@@ -942,7 +942,7 @@ def add_CatalogueServicer_to_server(servicer, server):
             'ListSnapshots': grpc.unary_stream_rpc_method_handler(
                     servicer.ListSnapshots,
                     request_deserializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.ListSnapshotsRequest.FromString,
-                    response_serializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.Snapshot.SerializeToString,
+                    response_serializer=pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.SnapshotPage.SerializeToString,
             ),
             'DeleteSnapshot': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteSnapshot,
@@ -1592,7 +1592,7 @@ class Catalogue:
             target,
             '/pbs_cloud.proto.chunkstore.v1.Catalogue/ListGroups',
             pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.ListGroupsRequest.SerializeToString,
-            pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.Group.FromString,
+            pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.GroupPage.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1781,7 +1781,7 @@ class Catalogue:
             target,
             '/pbs_cloud.proto.chunkstore.v1.Catalogue/ListSnapshots',
             pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.ListSnapshotsRequest.SerializeToString,
-            pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.Snapshot.FromString,
+            pbs__cloud_dot_proto_dot_chunkstore_dot_v1_dot_chunkstore__pb2.SnapshotPage.FromString,
             options,
             channel_credentials,
             insecure,

@@ -151,7 +151,7 @@ class CatalogueStub:
     """--- namespaces and groups"""
     CreateNamespace: _grpc.UnaryUnaryMultiCallable[_chunkstore_pb2.CreateNamespaceRequest, _common_pb2.Empty]
     DeleteNamespace: _grpc.UnaryUnaryMultiCallable[_chunkstore_pb2.DeleteNamespaceRequest, _chunkstore_pb2.DeleteStatistics]
-    ListGroups: _grpc.UnaryStreamMultiCallable[_chunkstore_pb2.ListGroupsRequest, _chunkstore_pb2.Group]
+    ListGroups: _grpc.UnaryStreamMultiCallable[_chunkstore_pb2.ListGroupsRequest, _chunkstore_pb2.GroupPage]
     DeleteGroup: _grpc.UnaryUnaryMultiCallable[_chunkstore_pb2.DeleteGroupRequest, _chunkstore_pb2.DeleteStatistics]
     GetGroupNotes: _grpc.UnaryUnaryMultiCallable[_chunkstore_pb2.GroupRequest, _chunkstore_pb2.Notes]
     SetGroupNotes: _grpc.UnaryUnaryMultiCallable[_chunkstore_pb2.SetGroupNotesRequest, _common_pb2.Empty]
@@ -159,7 +159,7 @@ class CatalogueStub:
     MoveGroup: _grpc.UnaryUnaryMultiCallable[_chunkstore_pb2.MoveGroupRequest, _chunkstore_pb2.UpidResponse]
     """Inside the datastore, in a task (rest-api C.6)."""
     MoveNamespace: _grpc.UnaryUnaryMultiCallable[_chunkstore_pb2.MoveNamespaceRequest, _chunkstore_pb2.UpidResponse]
-    ListSnapshots: _grpc.UnaryStreamMultiCallable[_chunkstore_pb2.ListSnapshotsRequest, _chunkstore_pb2.Snapshot]
+    ListSnapshots: _grpc.UnaryStreamMultiCallable[_chunkstore_pb2.ListSnapshotsRequest, _chunkstore_pb2.SnapshotPage]
     """--- snapshots"""
     DeleteSnapshot: _grpc.UnaryUnaryMultiCallable[_chunkstore_pb2.SnapshotRequest, _common_pb2.Empty]
     ListFiles: _grpc.UnaryUnaryMultiCallable[_chunkstore_pb2.SnapshotRequest, _chunkstore_pb2.ListFilesResponse]
@@ -216,7 +216,7 @@ class CatalogueAsyncStub(CatalogueStub):
     """--- namespaces and groups"""
     CreateNamespace: _aio.UnaryUnaryMultiCallable[_chunkstore_pb2.CreateNamespaceRequest, _common_pb2.Empty]  # type: ignore[assignment]
     DeleteNamespace: _aio.UnaryUnaryMultiCallable[_chunkstore_pb2.DeleteNamespaceRequest, _chunkstore_pb2.DeleteStatistics]  # type: ignore[assignment]
-    ListGroups: _aio.UnaryStreamMultiCallable[_chunkstore_pb2.ListGroupsRequest, _chunkstore_pb2.Group]  # type: ignore[assignment]
+    ListGroups: _aio.UnaryStreamMultiCallable[_chunkstore_pb2.ListGroupsRequest, _chunkstore_pb2.GroupPage]  # type: ignore[assignment]
     DeleteGroup: _aio.UnaryUnaryMultiCallable[_chunkstore_pb2.DeleteGroupRequest, _chunkstore_pb2.DeleteStatistics]  # type: ignore[assignment]
     GetGroupNotes: _aio.UnaryUnaryMultiCallable[_chunkstore_pb2.GroupRequest, _chunkstore_pb2.Notes]  # type: ignore[assignment]
     SetGroupNotes: _aio.UnaryUnaryMultiCallable[_chunkstore_pb2.SetGroupNotesRequest, _common_pb2.Empty]  # type: ignore[assignment]
@@ -224,7 +224,7 @@ class CatalogueAsyncStub(CatalogueStub):
     MoveGroup: _aio.UnaryUnaryMultiCallable[_chunkstore_pb2.MoveGroupRequest, _chunkstore_pb2.UpidResponse]  # type: ignore[assignment]
     """Inside the datastore, in a task (rest-api C.6)."""
     MoveNamespace: _aio.UnaryUnaryMultiCallable[_chunkstore_pb2.MoveNamespaceRequest, _chunkstore_pb2.UpidResponse]  # type: ignore[assignment]
-    ListSnapshots: _aio.UnaryStreamMultiCallable[_chunkstore_pb2.ListSnapshotsRequest, _chunkstore_pb2.Snapshot]  # type: ignore[assignment]
+    ListSnapshots: _aio.UnaryStreamMultiCallable[_chunkstore_pb2.ListSnapshotsRequest, _chunkstore_pb2.SnapshotPage]  # type: ignore[assignment]
     """--- snapshots"""
     DeleteSnapshot: _aio.UnaryUnaryMultiCallable[_chunkstore_pb2.SnapshotRequest, _common_pb2.Empty]  # type: ignore[assignment]
     ListFiles: _aio.UnaryUnaryMultiCallable[_chunkstore_pb2.SnapshotRequest, _chunkstore_pb2.ListFilesResponse]  # type: ignore[assignment]
@@ -404,7 +404,7 @@ class CatalogueServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _chunkstore_pb2.ListGroupsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_chunkstore_pb2.Group], _abc.AsyncIterator[_chunkstore_pb2.Group]]: ...
+    ) -> _typing.Union[_abc.Iterator[_chunkstore_pb2.GroupPage], _abc.AsyncIterator[_chunkstore_pb2.GroupPage]]: ...
 
     @_abc_1.abstractmethod
     def DeleteGroup(
@@ -454,7 +454,7 @@ class CatalogueServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _chunkstore_pb2.ListSnapshotsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_chunkstore_pb2.Snapshot], _abc.AsyncIterator[_chunkstore_pb2.Snapshot]]:
+    ) -> _typing.Union[_abc.Iterator[_chunkstore_pb2.SnapshotPage], _abc.AsyncIterator[_chunkstore_pb2.SnapshotPage]]:
         """--- snapshots"""
 
     @_abc_1.abstractmethod

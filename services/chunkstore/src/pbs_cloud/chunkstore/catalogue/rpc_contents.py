@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import TypeVar
+
+from google.protobuf.message import Message
 
 from pbs_cloud.chunkstore.catalogue.parts import to_the_end
 from pbs_cloud.chunkstore.catalogue.rpc_sessions import EMPTY, group_of
@@ -16,9 +19,29 @@ from pbs_cloud.proto.chunkstore.v1 import chunkstore_pb2 as pb
 from pbs_cloud.proto.common.v1 import common_pb2
 from pbs_cloud.runtime.grpc_server import RpcContext
 
+M = TypeVar("M", bound=Message)
+
 
 def _key(message: pb.SnapshotRequest) -> t.SnapshotKey:
     return t.SnapshotKey(group_of(message.group), message.backup_time)
+
+
+_PAGE_ITEMS = 200
+_PAGE_BYTES = 1024 * 1024
+
+
+async def _pages(items: AsyncIterator[object], kind: type[M]) -> AsyncIterator[list[M]]:
+    """The items as messages, gathered until a page is full."""
+    page: list[M] = []
+    weight = 0
+    async for item in items:
+        page.append(to_message(item, kind))
+        weight += page[-1].ByteSize()
+        if len(page) >= _PAGE_ITEMS or weight > _PAGE_BYTES:
+            yield page
+            page, weight = [], 0
+    if page:
+        yield page
 
 
 class ContentRpc:
@@ -27,9 +50,10 @@ class ContentRpc:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    async def ListGroups(self, request: pb.ListGroupsRequest, context: RpcContext) -> AsyncIterator[pb.Group]:
-        async for group in self._services.listings.groups(context.call, request.store, request.ns):
-            yield to_message(group, pb.Group)
+    async def ListGroups(self, request: pb.ListGroupsRequest, context: RpcContext) -> AsyncIterator[pb.GroupPage]:
+        listed = self._services.listings.groups(context.call, request.store, request.ns)
+        async for groups in _pages(listed, pb.Group):
+            yield pb.GroupPage(items=groups)
 
     async def DeleteGroup(self, request: pb.DeleteGroupRequest, context: RpcContext) -> pb.DeleteStatistics:
         done = await to_the_end(
@@ -56,12 +80,14 @@ class ContentRpc:
         )
         return pb.UpidResponse(upid=await to_the_end(work))
 
-    async def ListSnapshots(self, request: pb.ListSnapshotsRequest, context: RpcContext) -> AsyncIterator[pb.Snapshot]:
+    async def ListSnapshots(
+        self, request: pb.ListSnapshotsRequest, context: RpcContext
+    ) -> AsyncIterator[pb.SnapshotPage]:
         backup_type = request.backup_type if request.HasField("backup_type") else None
         backup_id = request.backup_id if request.HasField("backup_id") else None
         listed = self._services.listings.snapshots(context.call, request.store, request.ns, backup_type, backup_id)
-        async for snapshot in listed:
-            yield to_message(snapshot, pb.Snapshot)
+        async for snapshots in _pages(listed, pb.Snapshot):
+            yield pb.SnapshotPage(items=snapshots)
 
     async def DeleteSnapshot(self, request: pb.SnapshotRequest, context: RpcContext) -> common_pb2.Empty:
         await to_the_end(self._services.snapshots.delete(context.call, _key(request)))
