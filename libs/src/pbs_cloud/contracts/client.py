@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 from google.protobuf.message import Message
 
 from pbs_cloud.contracts.context import CONTEXT_METADATA_KEY, REQUEST_METADATA_KEY, CallContext
 from pbs_cloud.contracts.errors import from_rpc_error
-
-R = TypeVar("R")
 
 # Calls wait up to 30 s for a part that is away (below the session lease), then fail.
 DEADLINE_SECONDS = 35.0
