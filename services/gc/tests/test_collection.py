@@ -282,6 +282,28 @@ async def test_replicas_start_what_is_due_once_and_take_over_what_is_dead(
     assert dead.run_epoch == await world.value("SELECT max(run_epoch) FROM gc_run")
 
 
+async def test_a_restarted_process_takes_over_at_once(service: Service) -> None:
+    """Its predecessor's lease still lasts a minute; another process's run is left alone."""
+    world = service.world
+    (gone,) = some_chunks(1)
+    await world.forget(await world.backup([gone]))
+    dead = await service.client.begin(world.ctx, STORE, "gc-0")
+    for process, taken in (("gc-1", 0), ("gc-0", 1)):
+        successor = Service(world, process)
+        schedule = CollectionSchedule(service.client, Tenants(world.tenant), successor.collection, world.settings)
+        waiting = asyncio.create_task(schedule.take_over())
+        await asyncio.sleep(0.05)
+        assert not waiting.done(), "nothing is taken over before the predecessor's leases are ended"
+        await successor.tasks.start()
+        await waiting
+        if taken:
+            await soon(lambda: _ended(service))
+        assert (await service.state()).running == (not taken)
+        await successor.close()
+    assert dead.run_epoch == await world.value("SELECT max(run_epoch) FROM gc_run")
+    assert await world.state(gone) is None
+
+
 async def _ended(service: Service) -> bool:
     state = await service.state()
     return not state.running and not state.abandoned and state.last_result == "OK"

@@ -98,6 +98,7 @@ class Collection:
         Waits for a run that is under way, but not for long. Raises PermissionDenied, NotFound, Conflict.
         """
         require(ctx.caller, datastore_path(store), Privilege.DATASTORE_MODIFY)
+        await self.wait_until_cleared()
         run = await self._begin(ctx, store, dry_run)
         upid = await self._launch(ctx, run, max_delete)
         if wait_seconds > 0:
@@ -110,7 +111,12 @@ class Collection:
 
     async def start_scheduled(self, ctx: CallContext, store: str) -> str:
         """UPID of the task of a run that nobody asked for. Raises Locked if one is under way."""
+        await self.wait_until_cleared()
         return await self._launch(ctx, await self._collection.begin(ctx, store, self._process_id), None)
+
+    async def wait_until_cleared(self) -> None:
+        """Until the runs of an earlier process with this id may be taken over. Raises Unavailable."""
+        await self._tasks.wait_until_cleared()
 
     @property
     def running(self) -> int:

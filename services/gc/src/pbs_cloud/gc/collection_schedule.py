@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC
 
@@ -30,8 +31,17 @@ class CollectionSchedule:
         self._automatic = settings.automatic_gc
         self._interval_seconds = settings.gc_interval_hours * 3600
 
+    async def take_over(self) -> None:
+        """Carry on at once with what the predecessor of this process left unfinished. Raises Unavailable."""
+        await self._collection.wait_until_cleared()
+        await self._start(lambda state: state.abandoned)
+
     async def run(self) -> int:
-        """How many runs were started. Raises Unavailable.
+        """How many runs were started. Raises Unavailable."""
+        return await self._start(self._wanted)
+
+    async def _start(self, wanted: Callable[[CollectionState], bool]) -> int:
+        """Begin the runs that are wanted; how many.
 
         A suspended tenant's datastores are left alone; the operator's maintenance binds runs as it binds people.
         """
@@ -40,7 +50,7 @@ class CollectionSchedule:
         async for state in self._client.all_states():
             if self._collection.running >= MOST_AT_ONCE:
                 break
-            if state.running or state.maintenance is not None or not self._wanted(state):
+            if state.running or state.maintenance is not None or not wanted(state):
                 continue
             if tenants is None:
                 everybody = await self._auth.list_tenants(SystemContext().for_tenant(_NO_TENANT))

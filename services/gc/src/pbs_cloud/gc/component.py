@@ -9,6 +9,8 @@ from pbs_cloud.contracts.chunkstore.verifier import VerifierClient
 from pbs_cloud.gc import collection_schedule
 from pbs_cloud.gc.collection import Collection
 from pbs_cloud.gc.collection_schedule import CollectionSchedule
+from pbs_cloud.gc.configuration.rpc import ConfigurationRpc
+from pbs_cloud.gc.configuration.service import KeptConfiguration
 from pbs_cloud.gc.facts import PRODUCERS, take_note
 from pbs_cloud.gc.jobs import Job, JobRunner
 from pbs_cloud.gc.prune import Prune
@@ -19,13 +21,14 @@ from pbs_cloud.gc.service import SWEEP, GcService
 from pbs_cloud.gc.tasks import TaskRunner
 from pbs_cloud.gc.verification.new_backups import NewBackups
 from pbs_cloud.gc.verification.verify import Verify
-from pbs_cloud.proto.gc.v1 import gc_pb2_grpc
+from pbs_cloud.proto.gc.v1 import configuration_pb2_grpc, gc_pb2_grpc
 from pbs_cloud.runtime.bus import Bus
 from pbs_cloud.runtime.database import Database
 from pbs_cloud.runtime.grpc_channel import ChannelComponent
 from pbs_cloud.runtime.grpc_server import GrpcServer
 from pbs_cloud.runtime.inbox import EventConsumer
-from pbs_cloud.runtime.lifecycle import Component, ProcessSpec, run_components
+from pbs_cloud.runtime.lifecycle import BackgroundTask, Component, ProcessSpec, run_components
+from pbs_cloud.runtime.secret_box import SecretBox
 from pbs_cloud.runtime.settings import Settings
 
 SERVICE = "gc"
@@ -64,6 +67,7 @@ def components(settings: Settings) -> list[Component]:
     prune = Prune(catalogue, tasks)
     verify = Verify(catalogue, VerifierClient(chunks.channel), tasks)
     runs = JobRuns(database, catalogue, AuthClient(auth.channel), tasks, prune, verify)
+    take_over = BackgroundTask("take over", schedule.take_over)
     runners = [JobRunner(database, job) for job in jobs(catalogue, schedule, runs)]
     bus = Bus(settings.required_nats_url, name=settings.process_name)
     consumer = EventConsumer(database, bus, durable=SERVICE, producers=PRODUCERS, handler=take_note)
@@ -71,7 +75,9 @@ def components(settings: Settings) -> list[Component]:
     server = GrpcServer(SERVICE, settings.services.gc, settings, ready=database.ready)
     rpc = GcRpc(GcService(database), prune, verify, collection, ConfiguredJobs(database, runs))
     server.add_service(gc_pb2_grpc.add_GcServicer_to_server, rpc)
-    return [database, bus, channel, chunks, auth, tasks, consumer, new_backups, *runners, server]
+    kept = ConfigurationRpc(KeptConfiguration(database, SecretBox(settings)))
+    server.add_service(configuration_pb2_grpc.add_ConfigurationServicer_to_server, kept)
+    return [database, bus, channel, chunks, auth, tasks, consumer, new_backups, take_over, *runners, server]
 
 
 async def main(settings: Settings) -> None:

@@ -105,7 +105,7 @@ class TaskRunner(Component):
 
         Raises Unavailable (the catalogue is away).
         """
-        await self._wait_until_cleared()
+        await self.wait_until_cleared()
         upid = await self._catalogue.create_task(
             ctx, worker_type, worker_id, process_id=self._process_id, auth_id=auth_id
         )
@@ -196,7 +196,8 @@ class TaskRunner(Component):
             running.stopped = True
             running.work.cancel()
 
-    async def _wait_until_cleared(self) -> None:
+    async def wait_until_cleared(self) -> None:
+        """Until what an earlier process with this id left behind is ended. Raises Unavailable."""
         try:
             async with asyncio.timeout(START_SECONDS):
                 await self._cleared.wait()

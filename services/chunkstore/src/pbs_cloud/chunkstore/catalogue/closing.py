@@ -12,6 +12,7 @@ from pbs_cloud.chunkstore.catalogue.removal import Removal, hold_places, mark_re
 from pbs_cloud.chunkstore.catalogue.rows import store_by_id
 from pbs_cloud.chunkstore.catalogue.session_rows import DeadSession, Session, find_session, parse_session_id
 from pbs_cloud.chunkstore.catalogue.task_rows import OK, UNKNOWN, end_task
+from pbs_cloud.chunkstore.collection.runs import abandon
 from pbs_cloud.contracts.context import CallContext
 from pbs_cloud.contracts.errors import PbsError
 from pbs_cloud.contracts.events import EventType
@@ -88,10 +89,12 @@ class Closing:
         return True
 
     async def expire_process(self, process_id: str) -> None:
-        """End all sessions and tasks of an earlier process with this id."""
+        """End all sessions and tasks of an earlier process with this id, and the leases of its collections."""
         for row in await self._sessions("process_id = $1", process_id):
             await self.expire(row[1], row[0], process_id=process_id)
         await self._end_tasks("process_id = $1", process_id)
+        async with self._parts.database.system() as connection:
+            await abandon(connection, process_id)
 
     async def expire_dead(self) -> int:
         """End all sessions and tasks whose lease ran out; how many."""

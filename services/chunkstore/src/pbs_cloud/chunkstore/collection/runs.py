@@ -89,6 +89,15 @@ async def renew(connection: Connection, token: uuid.UUID) -> None:
         raise Conflict(LOST)
 
 
+async def abandon(connection: Connection, process_id: str) -> None:
+    """End the leases of an earlier process with this id: whoever begins next takes its runs over."""
+    await connection.execute(
+        "UPDATE gc_run SET lease_until = clock_timestamp()"
+        " WHERE process_id = $1 AND ended_at IS NULL AND lease_until > clock_timestamp()",
+        process_id,
+    )
+
+
 async def require_run(connection: Connection, token: uuid.UUID, *, lock: bool = False) -> Run:
     """The unfinished run of a token, locked against being taken over with ``lock``. Raises Conflict."""
     suffix = " FOR KEY SHARE" if lock else ""
