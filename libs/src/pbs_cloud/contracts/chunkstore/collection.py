@@ -109,6 +109,13 @@ class CollectionState:
     maintenance: str | None = None
 
 
+async def _with_end(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """A stream that is cut off looks to gRPC's server as if it had ended: an empty piece says that it really has."""
+    async for piece in pieces:
+        yield piece
+    yield b""
+
+
 class CollectionClient(ServiceClient):
     """Calls of ``pbs_cloud.proto.chunkstore.v1.Collection``."""
 
@@ -144,7 +151,7 @@ class CollectionClient(ServiceClient):
         """Step D over pieces of sorted, distinct digests (whole ones in each piece)."""
         metadata = call_metadata(ctx, pb.RunRequest(token=token))
         try:
-            answer = await self._condemn(digests, metadata=metadata, timeout=MARK_DEADLINE_SECONDS)
+            answer = await self._condemn(_with_end(digests), metadata=metadata, timeout=MARK_DEADLINE_SECONDS)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
         return from_message(answer, CondemnResult)

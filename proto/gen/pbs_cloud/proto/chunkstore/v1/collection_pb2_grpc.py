@@ -101,7 +101,7 @@ class CollectionServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CondemnRun(self, request_iterator, context):
-        """Step D. RAW request: sorted, distinct digests. Parameters: RunRequest.
+        """Step D. RAW request: sorted, distinct digests, then an empty piece. Parameters: RunRequest.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,7 +43,7 @@ class CollectionStub:
     MarkRun: _grpc.UnaryStreamMultiCallable[_collection_pb2.RunRequest, _collection_pb2.MarkPiece]
     """Steps B and C: the digests that the indexes name, unsorted; some come more than once. The last piece has a summary."""
     CondemnRun: _grpc.StreamUnaryMultiCallable[_chunkstore_pb2.Raw, _collection_pb2.CondemnResult]
-    """Step D. RAW request: sorted, distinct digests. Parameters: RunRequest."""
+    """Step D. RAW request: sorted, distinct digests, then an empty piece. Parameters: RunRequest."""
     EndRun: _grpc.UnaryUnaryMultiCallable[_collection_pb2.EndRunRequest, _collection_pb2.GcStatusJson]
     """Step G: the run has ended, with a status (all went well) or with what went wrong."""
     ListCollections: _grpc.UnaryStreamMultiCallable[_collection_pb2.ListCollectionsRequest, _collection_pb2.CollectionState]
@@ -64,7 +64,7 @@ class CollectionAsyncStub(CollectionStub):
     MarkRun: _aio.UnaryStreamMultiCallable[_collection_pb2.RunRequest, _collection_pb2.MarkPiece]  # type: ignore[assignment]
     """Steps B and C: the digests that the indexes name, unsorted; some come more than once. The last piece has a summary."""
     CondemnRun: _aio.StreamUnaryMultiCallable[_chunkstore_pb2.Raw, _collection_pb2.CondemnResult]  # type: ignore[assignment]
-    """Step D. RAW request: sorted, distinct digests. Parameters: RunRequest."""
+    """Step D. RAW request: sorted, distinct digests, then an empty piece. Parameters: RunRequest."""
     EndRun: _aio.UnaryUnaryMultiCallable[_collection_pb2.EndRunRequest, _collection_pb2.GcStatusJson]  # type: ignore[assignment]
     """Step G: the run has ended, with a status (all went well) or with what went wrong."""
     ListCollections: _aio.UnaryStreamMultiCallable[_collection_pb2.ListCollectionsRequest, _collection_pb2.CollectionState]  # type: ignore[assignment]
@@ -106,7 +106,7 @@ class CollectionServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_chunkstore_pb2.Raw],
         context: _ServicerContext,
     ) -> _typing.Union[_collection_pb2.CondemnResult, _abc.Awaitable[_collection_pb2.CondemnResult]]:
-        """Step D. RAW request: sorted, distinct digests. Parameters: RunRequest."""
+        """Step D. RAW request: sorted, distinct digests, then an empty piece. Parameters: RunRequest."""
 
     @_abc_1.abstractmethod
     def EndRun(

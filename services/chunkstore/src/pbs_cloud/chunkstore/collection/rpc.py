@@ -11,7 +11,7 @@ from pbs_cloud.chunkstore.collection.condemning import Condemning
 from pbs_cloud.chunkstore.collection.marking import Marking
 from pbs_cloud.chunkstore.collection.runs_service import Runs
 from pbs_cloud.contracts.codec import to_message
-from pbs_cloud.contracts.errors import InvalidArgument
+from pbs_cloud.contracts.errors import InvalidArgument, Unavailable
 from pbs_cloud.proto.chunkstore.v1 import collection_pb2 as pb
 from pbs_cloud.proto.chunkstore.v1 import collection_pb2_grpc
 from pbs_cloud.proto.common.v1 import common_pb2
@@ -40,7 +40,7 @@ class CollectionRpc:
 
     async def CondemnRun(self, request: AsyncIterator[bytes], context: RpcContext) -> pb.CondemnResult:
         token = parse_token(context.parameters(pb.RunRequest).token)
-        return to_message(await self._condemning.condemn(context.call, token, request), pb.CondemnResult)
+        return to_message(await self._condemning.condemn(context.call, token, _whole(request)), pb.CondemnResult)
 
     async def EndRun(self, request: pb.EndRunRequest, context: RpcContext) -> pb.GcStatusJson:
         token = parse_token(request.token)
@@ -59,6 +59,18 @@ class CollectionRpc:
     ) -> AsyncIterator[pb.CollectionState]:
         async for state in self._runs.all_states():
             yield to_message(state, pb.CollectionState)
+
+
+async def _whole(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The pieces up to the empty one that ends them.
+
+    Raises Unavailable: the sender went away. What it had not sent must not look unused.
+    """
+    async for piece in pieces:
+        if not piece:
+            return
+        yield piece
+    raise Unavailable("the marks ended too early")
 
 
 def parse_token(text: str) -> uuid.UUID:
