@@ -70,13 +70,20 @@ class Settings(BaseSettings):
     encryption_key: SecretStr | None = None
     encryption_key_file: str | None = None
 
+    # Logins.
+    openid_allow_internal: bool = Field(False, description="OpenID providers at internal addresses, and without TLS")
+    openid_redirect_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="origins (https://host[:port]) that OpenID logins may return to, comma-separated; empty: any"
+    )
+
     # Jobs and billing.
     gc_enabled: bool = True
     gc_disabled: bool = Field(False, description="any value switches automatic collection off too")
     gc_interval_hours: int = Field(24, ge=1)
     gc_grace_seconds: float = Field(86_400.0, ge=0, description="least time between unreferenced and deleted")
     webhook_receiver_secret: SecretStr | None = None
-    webhook_allow_internal: bool = False
+    webhook_allow_internal: bool = Field(False, description="webhooks may go to internal addresses and plain HTTP")
+    secret_key_file: Path | None = Field(None, description="key for stored secrets: 32 bytes as hexadecimal digits")
 
     # Where the parts are. Empty: embedded (URLs) or a unix socket in the run directory (services).
     database_url: SecretStr | None = None
@@ -112,7 +119,7 @@ class Settings(BaseSettings):
     def _any_value(cls, value: Any) -> bool:
         return value is not None and value is not False
 
-    @field_validator("datastores", "trusted_proxies", mode="before")
+    @field_validator("datastores", "trusted_proxies", "openid_redirect_origins", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -240,6 +247,11 @@ class Settings(BaseSettings):
             return run
         digest = hashlib.sha256(os.fsencode(run)).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"pbs-cloud-{os.geteuid()}-{digest}"
+
+    @property
+    def secret_key_path(self) -> Path:
+        """File with the key for stored secrets; made in the data folder unless one is set."""
+        return self.secret_key_file or self.data_dir / "secrets.key"
 
     @property
     def host_name(self) -> str:
