@@ -30,6 +30,8 @@ _REPEATABLE = {
         "Authenticate ListPermissions ListAcl CheckAuthId ListUsers GetUser ListTokens GetToken ListTenants GetTenant"
         " ListTenantUsers"
     ),
+    "auth.v1.SecondFactor": "ListUserFactors GetUserFactors",
+    "auth.v1.Realms": "ListRealms ListOpenidRealms GetOpenidRealm",
     "chunkstore.v1.Chunks": "PutChunk GetChunk PutSharedChunk GetSharedChunk Flush",
     "chunkstore.v1.Catalogue": (
         "RenewLeases ExpireProcess ExpireDeadSessions Finish CloseSession EnsureDatastore ListDatastores"
@@ -37,6 +39,7 @@ _REPEATABLE = {
         " ListFiles GetNotes SetNotes GetProtected SetProtected ListTasks GetTask ReadTaskLog StopTask"
     ),
     "gc.v1.Gc": "GetStatus",
+    "gc.v1.Configuration": "ListEntries GetEntry",
     "billing.v1.Billing": "GetUsage",
 }
 _RETRY = {

@@ -14,6 +14,7 @@ from testkit.servers import temporary_folder
 
 from pbs_cloud.contracts.billing import BillingClient
 from pbs_cloud.contracts.chunkstore import CatalogueClient, ChunksClient
+from pbs_cloud.contracts.configuration import ConfigurationClient
 from pbs_cloud.contracts.gc import GcClient
 from pbs_cloud.gateway.authentication import Authenticator, FailureDelays
 from pbs_cloud.gateway.limits import RequestLimits
@@ -64,6 +65,7 @@ async def api(service_database: Callable[[str], Awaitable[str]]) -> AsyncIterato
             chunks,
             BillingClient(nowhere),
             GcClient(nowhere),
+            ConfigurationClient(nowhere),
             Readers(catalogue, chunks, "test"),
         ),
         Node(process.settings, time.time(), lambda: ":".join(["ab"] * 32)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pbs_cloud.contracts.events import Event, EventType
+from pbs_cloud.gc.configuration import rows as configuration
 from pbs_cloud.gc.schedules import rows
 from pbs_cloud.gc.verification.new_backups import forget_tenant, remember_backup
 from pbs_cloud.runtime.database import Connection
@@ -16,4 +17,5 @@ async def take_note(connection: Connection, event: Event) -> None:
         await remember_backup(connection, event)
     elif event.type is EventType.TENANT_REMOVED:
         await rows.delete_of_tenant(connection, event.tenant_id)
+        await configuration.delete_of_tenant(connection, event.tenant_id)
         await forget_tenant(connection, event.tenant_id)

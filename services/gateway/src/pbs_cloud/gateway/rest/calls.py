@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pbs_cloud.contracts.auth import AuthClient
 from pbs_cloud.contracts.billing import BillingClient
 from pbs_cloud.contracts.chunkstore import CatalogueClient, ChunksClient
+from pbs_cloud.contracts.configuration import ConfigurationClient
 from pbs_cloud.contracts.context import CallContext, Caller
 from pbs_cloud.contracts.errors import Internal
 from pbs_cloud.contracts.gc import GcClient
@@ -26,6 +27,7 @@ class Clients:
     chunks: ChunksClient
     billing: BillingClient
     gc: GcClient
+    configuration: ConfigurationClient
     readers: Readers
 
 

@@ -74,16 +74,17 @@ class Area:
         extra: bool = False,
         statuses: StatusMap | None = None,
         alternative: tuple[str, Endpoint] | None = None,
+        summary: str | None = None,
     ) -> Callable[[Handler], Handler]:
-        """Register the decorated handler; the first line of its docstring is the summary."""
+        """Register the decorated handler; without ``summary`` it is the first line of its docstring."""
         given = dict(params or {})
         names = _PLACEHOLDER.findall(path)
         schema = Schema({**{name: PATH_PARAMS[name] for name in names if name not in given}, **given})
 
         def register(handler: Handler) -> Handler:
-            summary = (handler.__doc__ or "").strip().splitlines()[0]
+            text = summary or (handler.__doc__ or "").strip().splitlines()[0]
             self.endpoints.append(
-                Endpoint(method, path, schema, access, handler, summary, raw, extra, statuses, alternative)
+                Endpoint(method, path, schema, access, handler, text, raw, extra, statuses, alternative)
             )
             return handler
 

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pbs_cloud.contracts.auth import AuthClient
 from pbs_cloud.contracts.billing import BillingClient
 from pbs_cloud.contracts.chunkstore import CatalogueClient, ChunksClient
+from pbs_cloud.contracts.configuration import ConfigurationClient
 from pbs_cloud.contracts.context import SystemContext
 from pbs_cloud.contracts.errors import PbsError
 from pbs_cloud.contracts.gc import GcClient
@@ -142,13 +143,13 @@ async def main(settings: Settings) -> None:
     }
     auth = AuthClient(channels["auth"].channel)
     catalogue, chunks = CatalogueClient(channels["catalogue"].channel), ChunksClient(channels["chunks"].channel)
-    billing = BillingClient(channels["billing"].channel)
+    billing, gc = BillingClient(channels["billing"].channel), channels["gc"].channel
     readers = Readers(catalogue, chunks, f"{settings.host_name}/{settings.process_name}")
     authenticator = Authenticator(auth)
     node = Node(settings, time.time(), lambda: certificate_fingerprint(settings))
     tree = ApiTree(
         all_endpoints(),
-        Clients(auth, catalogue, chunks, billing, GcClient(channels["gc"].channel), readers),
+        Clients(auth, catalogue, chunks, billing, GcClient(gc), ConfigurationClient(gc), readers),
         node,
         authenticator,
         RequestLimits(settings.rate_limit_enabled),

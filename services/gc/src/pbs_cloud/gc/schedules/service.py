@@ -14,6 +14,7 @@ from pbs_cloud.contracts.rights import datastore_path, privileges, require
 from pbs_cloud.formats.calendar import CalendarEvent
 from pbs_cloud.formats.errors import FormatError
 from pbs_cloud.formats.prune import KeepOptions
+from pbs_cloud.gc.configuration import rows as configuration
 from pbs_cloud.gc.schedules import rows
 from pbs_cloud.gc.schedules.rows import JobRow
 from pbs_cloud.gc.schedules.runs import JobRuns, no_such_job
@@ -103,6 +104,7 @@ class ConfiguredJobs:
         async with self._database.tenant(ctx.tenant_id) as connection:
             await rows.lock_tenant(connection, ctx.tenant_id)
             await rows.delete_of_store(connection, ctx.tenant_id, store)
+            await configuration.delete_of_store(connection, ctx.tenant_id, store)
 
     async def run(self, ctx: CallContext, kind: JobKind, job_id: str) -> str:
         """UPID of the task. Raises NotFound, Conflict (rights), Locked (it runs)."""
