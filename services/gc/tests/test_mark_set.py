@@ -18,14 +18,14 @@ async def sorted_digests(marks: MarkSet) -> list[bytes]:
     return [joined[start : start + 32] for start in range(0, len(joined), 32)]
 
 
-@pytest.mark.parametrize(("run_bytes", "block_bytes"), [(32, 32), (320, 64), (3200, 32 * 7), (1 << 20, 1 << 16)])
-async def test_digests_come_sorted_and_once(run_bytes: int, block_bytes: int) -> None:
+@pytest.mark.parametrize(("run_bytes", "merge_bytes"), [(32, 32), (320, 64), (3200, 32 * 7), (1 << 20, 1 << 16)])
+async def test_digests_come_sorted_and_once(run_bytes: int, merge_bytes: int) -> None:
     generator = random.Random(run_bytes)
     digests = [generator.randbytes(32) for _ in range(700)]
     digests += [bytes(32), b"\xff" * 32, b"a" * 31 + b"\0", b"a" * 32, digests[0][:31] + b"\0", bytes(31) + b"\1"]
     told = digests + generator.sample(digests, 300)
     generator.shuffle(told)
-    marks = MarkSet(run_bytes, block_bytes)
+    marks = MarkSet(run_bytes, merge_bytes, 96)
     while told:
         count = generator.randint(1, 40)
         await marks.add(b"".join(told[:count]))
@@ -44,7 +44,7 @@ async def test_memory_does_not_grow_with_the_digests() -> None:
     peaks = []
     for megabytes in (4, 16):
         tracemalloc.start()
-        marks = MarkSet(run_bytes=1 << 20, block_bytes=1 << 14)
+        marks = MarkSet(run_bytes=1 << 20, merge_bytes=1 << 18, piece_bytes=1 << 16)
         for _ in range(megabytes * 4):
             await marks.add(os.urandom(1 << 18))
         total, last = 0, np.empty(0, dtype="S32")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from typing import Any
@@ -9,12 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 from testkit.chunk_world import Chunk
-from testkit.collection_world import CollectionWorld, some_chunks
+from testkit.collection_world import CollectionWorld, dynamic_index, some_chunks
 
+from pbs_cloud.chunkstore.collection.chunk_rows import _CopiedRows
 from pbs_cloud.chunkstore.collection.index_list import IndexEntry, added
-from pbs_cloud.chunkstore.collection.merge import SortedStream, members
+from pbs_cloud.chunkstore.collection.index_reading import IndexDigests
+from pbs_cloud.chunkstore.collection.merge import SortedStream
 from pbs_cloud.chunkstore.collection.seen import SeenDigests
-from pbs_cloud.contracts.errors import InvalidArgument
+from pbs_cloud.contracts.errors import Internal, InvalidArgument
+from pbs_cloud.formats.index import FIXED_MAGIC
+from pbs_cloud.runtime.sorted_runs import members
 
 
 def many(count: int) -> list[Chunk]:
@@ -84,21 +89,88 @@ async def test_r19_a_namespace_move_during_the_run(world: CollectionWorld, monke
     assert digests == {chunk.digest}
 
 
-def test_what_was_told_is_left_out_and_nothing_else() -> None:
-    """Also digests that agree in their first 24 bytes, and the zero digest."""
-    seen = SeenDigests(4)
+@pytest.mark.parametrize("longest", [4, 50, 1000])
+@pytest.mark.parametrize("width", [4, 5])
+def test_what_was_told_is_left_out_and_nothing_else(width: int, longest: int) -> None:
+    """Also digests that agree in their first 24 bytes, and the zero digest; in entries of both kinds of index."""
+    seen = SeenDigests(longest)
     generator = np.random.default_rng(7)
     told: set[bytes] = set()
     pool = [generator.bytes(24) + bytes(8) for _ in range(40)] + [bytes(32), b"\0" * 31 + b"\1"]
     pool += [digest[:24] + generator.bytes(8) for digest in pool]
-    for turn in range(200):
+    chosen = list(pool)
+    for turn in range(300):
         seen.start(related=turn % 3 > 0)
-        for _ in range(2):
-            chosen = [pool[n] for n in generator.integers(0, len(pool), 30)]
-            words = np.frombuffer(b"".join(chosen), dtype="<u8").reshape(-1, 4)
-            new = seen.unseen(words).tobytes()
-            told |= {new[start : start + 32] for start in range(0, len(new), 32)}
-            assert set(chosen) <= told
+        for place in generator.integers(0, len(chosen), turn % 7 * 8):
+            chosen[place] = pool[generator.integers(0, len(pool))]
+        entries = np.empty((len(chosen), width), dtype=np.uint64)
+        entries[:, :1] = generator.integers(0, 3)  # where chunks end says nothing about digests
+        entries[:, width - 4 :] = np.frombuffer(b"".join(chosen), dtype="<u8").reshape(-1, 4)
+        length = generator.integers(1, len(chosen))
+        for start, end in ((0, length // 2), (length // 2, length)):
+            new = seen.unseen(entries[start:end]).tobytes()
+            told |= {new[at : at + 32] for at in range(0, len(new), 32)}
+            assert set(chosen[start:end]) <= told
+
+
+def test_an_index_like_the_last_tells_nothing() -> None:
+    seen = SeenDigests(500)
+    entries = np.random.default_rng(1).integers(1, 1 << 60, (500, 5), dtype=np.uint64)
+    assert len(seen.unseen(entries)) == 500
+    changed = entries.copy()
+    changed[7, 3] += 1
+    for like, count in ((entries, 0), (changed, 1), (changed, 0)):
+        seen.start(related=True)
+        assert len(seen.unseen(like)) == count
+
+
+@pytest.mark.parametrize("kind", ["fixed", "dynamic"])
+@pytest.mark.parametrize("step", [1, 39, 4096, 5000, 1 << 20])
+def test_an_index_is_read_from_pieces_of_any_size(kind: str, step: int) -> None:
+    raw, csum, size = dynamic_index(many(300))
+    digests = raw[4096:]
+    if kind == "fixed":
+        digests = b"".join(raw[start + 8 : start + 40] for start in range(4096, len(raw), 40))
+        csum = hashlib.sha256(digests).digest()
+        raw = FIXED_MAGIC + raw[8:4096] + digests
+    reader = IndexDigests(IndexEntry(1, "a", 1, kind, csum, size, len(raw), 300))
+    parts = [part.tobytes() for start in range(0, len(raw), step) for part in reader.feed(raw[start : start + step])]
+    reader.finish()
+    assert b"".join(parts) == digests
+
+
+def _copied(rows: int) -> bytes:
+    def field(value: bytes) -> bytes:
+        return len(value).to_bytes(4, "big") + value
+
+    def row(n: int) -> bytes:
+        numbers = field(b"\0\2") + field(n.to_bytes(4, "big")) + field(bytes([n % 2]))
+        return b"\0\4" + field(bytes([n]) * 32) + numbers
+
+    return b"PGCOPY\n\xff\r\n\0" + bytes(8) + b"".join(map(row, range(rows))) + b"\xff\xff"
+
+
+@pytest.mark.parametrize("step", [1, 18, 57, 1000])
+def test_rows_of_a_copy_in_pieces_of_any_size(step: int) -> None:
+    copied, rows = _CopiedRows(), []
+    data = _copied(50)
+    for start in range(0, len(data), step):
+        copied.add(data[start : start + step])
+        rows.append(copied.whole_rows())
+    joined = np.concatenate([*rows, copied.end()])
+    assert joined["size"].tolist() == list(range(50))
+    assert joined["digest"].tobytes() == b"".join(bytes([n]) * 32 for n in range(50))
+    assert joined["old"].tolist() == [False, True] * 25
+
+
+def test_a_copy_that_is_cut_off_or_other_is_refused() -> None:
+    whole = _copied(3)
+    wrong = whole[:19] + b"\0\5" + whole[21:]
+    for data in (b"", whole[:-1], whole[:-2], whole[:40], whole + b"\0", wrong):
+        copied = _CopiedRows()
+        copied.add(data)
+        with pytest.raises(Internal):
+            copied.end()
 
 
 def test_members_and_lists() -> None:

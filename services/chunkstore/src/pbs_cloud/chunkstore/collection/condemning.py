@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import AsyncIterable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from pbs_cloud.chunkstore.catalogue.parts import Parts
 from pbs_cloud.chunkstore.collection import chunk_rows, runs
 from pbs_cloud.chunkstore.collection.chunk_rows import Rows, is_state
-from pbs_cloud.chunkstore.collection.merge import SortedStream, members
+from pbs_cloud.chunkstore.collection.merge import SortedStream
 from pbs_cloud.chunkstore.collection.runs import Run
 from pbs_cloud.chunkstore.states import ChunkState
 from pbs_cloud.contracts.chunkstore.collection import CondemnResult
@@ -22,6 +21,8 @@ from pbs_cloud.contracts.context import CallContext
 from pbs_cloud.contracts.errors import Conflict
 from pbs_cloud.formats.index import DigestArray
 from pbs_cloud.runtime.database import Connection
+from pbs_cloud.runtime.quiet_threads import quietly
+from pbs_cloud.runtime.sorted_runs import members
 
 _BATCH = 1000
 _MISSING_TOLD = 100
@@ -56,6 +57,49 @@ WHERE datastore_id = $1 AND digest = ANY($2) AND state = 4 RETURNING size
 """
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a range of rows and marks says; rows that may change are those not touched since the cutoff."""
+
+    rows: int
+    referenced: int
+    unreferenced: int
+    live: int
+    live_bytes: int
+    bad: int
+    bad_bytes: int
+    missing: DigestArray
+    unused_live: DigestArray
+    unused_corrupt: DigestArray
+    unused_uploading: DigestArray
+    rescued: DigestArray
+
+
+def _compare(rows: Rows, marked: DigestArray) -> _Found:
+    """Rows with the marks of their range, both sorted; blocking."""
+    digests = np.ascontiguousarray(rows["digest"])
+    in_use = members(digests, marked)
+    used = int(in_use.sum())
+    missing = marked[:0] if used == len(marked) else marked[~members(marked, digests)]
+    live, corrupt = is_state(rows, ChunkState.LIVE), is_state(rows, ChunkState.CORRUPT)
+    uploading, condemned = is_state(rows, ChunkState.UPLOADING), is_state(rows, ChunkState.CONDEMNED)
+    unused = rows["old"] & ~in_use
+    return _Found(
+        rows=len(rows),
+        referenced=used,
+        unreferenced=int((~in_use & ~uploading).sum()),
+        live=int(live.sum()),
+        live_bytes=int(rows["size"][live].sum(dtype=np.int64)),
+        bad=int(corrupt.sum()),
+        bad_bytes=int(rows["size"][corrupt].sum(dtype=np.int64)),
+        missing=missing,
+        unused_live=digests[live & unused],
+        unused_corrupt=digests[corrupt & unused],
+        unused_uploading=digests[uploading & unused],
+        rescued=digests[condemned & in_use],
+    )
+
+
 @dataclass(slots=True)
 class _Tally:
     rows: int = 0
@@ -71,6 +115,17 @@ class _Tally:
     bad: int = 0
     bad_bytes: int = 0
 
+    def add(self, found: _Found) -> None:
+        """Count a range as it was read."""
+        self.rows += found.rows
+        self.referenced += found.referenced
+        self.unreferenced += found.unreferenced
+        self.live += found.live
+        self.live_bytes += found.live_bytes
+        self.bad += found.bad
+        self.bad_bytes += found.bad_bytes
+        self.add_missing(found.missing)
+
     def add_missing(self, digests: DigestArray) -> None:
         """Digests that an index names and no row has."""
         self.missing_count += len(digests)
@@ -82,7 +137,7 @@ class _Tally:
 class Condemning:
     """Merges the rows with the marks, batch by batch."""
 
-    def __init__(self, parts: Parts, *, batch_rows: int = chunk_rows.BATCH_ROWS) -> None:
+    def __init__(self, parts: Parts, *, batch_rows: int = chunk_rows.RUN_ROWS) -> None:
         self._parts = parts
         self._grace = parts.settings.gc_grace_seconds
         self._batch_rows = batch_rows
@@ -99,9 +154,13 @@ class Condemning:
         def transaction() -> AbstractAsyncContextManager[Connection]:
             return self._parts.database.tenant(ctx.tenant_id)
 
-        async for rows in chunk_rows.batches(transaction, run.datastore_id, self._batch_rows):
-            marked = await marks.up_to(rows["digest"][-1:])
-            await self._judge(ctx.tenant_id, run, rows, marked, tally)
+        found = await chunk_rows.read(transaction, run.datastore_id, run.cutoff, self._batch_rows)
+        try:
+            async for rows in found.pieces():
+                marked = await marks.up_to(rows["digest"][-1:])
+                await self._judge(ctx.tenant_id, run, await quietly(_compare, rows, marked), tally)
+        finally:
+            found.close()
         async for beyond in marks.rest():
             tally.add_missing(beyond)
         await self._store(ctx.tenant_id, run, tally)
@@ -115,32 +174,19 @@ class Condemning:
             missing=tuple(tally.missing),
         )
 
-    async def _judge(self, tenant: str, run: Run, rows: Rows, marked: DigestArray, tally: _Tally) -> None:
-        digests = np.ascontiguousarray(rows["digest"])
-        in_use = await asyncio.to_thread(members, digests, marked)
-        if int(in_use.sum()) < len(marked):
-            tally.add_missing(marked[~await asyncio.to_thread(members, marked, digests)])
-        live, corrupt = is_state(rows, ChunkState.LIVE), is_state(rows, ChunkState.CORRUPT)
-        uploading, condemned = is_state(rows, ChunkState.UPLOADING), is_state(rows, ChunkState.CONDEMNED)
-        old = rows["epoch"] < run.cutoff
-        tally.rows += len(rows)
-        tally.referenced += int(in_use.sum())
-        tally.unreferenced += int((~in_use & ~uploading).sum())
-        tally.live += int(live.sum())
-        tally.live_bytes += int(rows["size"][live].sum(dtype=np.int64))
-        tally.bad += int(corrupt.sum())
-        tally.bad_bytes += int(rows["size"][corrupt].sum(dtype=np.int64))
+    async def _judge(self, tenant: str, run: Run, found: _Found, tally: _Tally) -> None:
+        tally.add(found)
         if run.dry_run:
             return
-        done = await self._change(tenant, run, ChunkState.LIVE, digests[live & old & ~in_use])
+        done = await self._change(tenant, run, ChunkState.LIVE, found.unused_live)
         tally.condemned += len(done)
         tally.condemned_bytes += sum(done)
-        damaged = await self._change(tenant, run, ChunkState.CORRUPT, digests[corrupt & old & ~in_use])
+        damaged = await self._change(tenant, run, ChunkState.CORRUPT, found.unused_corrupt)
         tally.bad -= len(damaged)
         tally.bad_bytes -= sum(damaged)
-        dead = await self._change(tenant, run, ChunkState.UPLOADING, digests[uploading & old & ~in_use])
+        dead = await self._change(tenant, run, ChunkState.UPLOADING, found.unused_uploading)
         tally.discarded += len(damaged) + len(dead)
-        await self._rescue(tenant, run, digests[condemned & in_use], tally)
+        await self._rescue(tenant, run, found.rescued, tally)
 
     async def _rescue(self, tenant: str, run: Run, digests: NDArray[np.bytes_], tally: _Tally) -> None:
         """A condemned chunk that an index names after all is live: that is always safe."""

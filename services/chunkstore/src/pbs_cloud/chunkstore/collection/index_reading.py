@@ -13,7 +13,6 @@ from pbs_cloud.contracts.errors import DataCorrupt
 from pbs_cloud.formats import index
 
 SEGMENT = 4 * 1024 * 1024
-_DYNAMIC = np.dtype([("end", "<u8"), ("digest", "<u8", (4,))])
 
 
 class IndexDigests:
@@ -30,25 +29,35 @@ class IndexDigests:
         self._size = 0
         self.count = 0
 
-    def feed(self, data: bytes) -> Words:
-        """Digests of the entries that `data` completes. Raises DataCorrupt."""
+    def feed(self, data: bytes) -> list[Words]:
+        """Entries that `data` completes, one array or two. Raises DataCorrupt."""
         self._size += len(data)
-        data = self._rest + data if self._rest else data
+        view = memoryview(data)
         if not self._header:
-            if len(data) < index.HEADER_SIZE:
-                self._rest = data
-                return np.empty((0, 4), dtype=np.uint64)
-            if data[:8] != self._magic:
+            view = memoryview(self._rest + data)
+            if len(view) < index.HEADER_SIZE:
+                self._rest = bytes(view)
+                return []
+            if view[:8] != self._magic:
                 raise self._wrong("wrong magic number")
-            self._header, data = True, data[index.HEADER_SIZE :]
-        whole = len(data) - len(data) % self._step
-        self._rest = data[whole:]
-        entries = memoryview(data)[:whole]
-        self._hash.update(entries)
-        self.count += whole // self._step
-        if self._fixed:
-            return np.frombuffer(entries, dtype="<u8").reshape(-1, 4)
-        return np.ascontiguousarray(np.frombuffer(entries, dtype=_DYNAMIC)["digest"])
+            self._header, self._rest, view = True, b"", view[index.HEADER_SIZE :]
+        parts = []
+        if self._rest:  # one entry lies in two pieces
+            missing = self._step - len(self._rest)
+            self._rest, view = self._rest + view[:missing], view[missing:]
+            if len(self._rest) < self._step:
+                return []
+            parts.append(self._entries(memoryview(self._rest)))
+        whole = len(view) - len(view) % self._step
+        self._rest = bytes(view[whole:])
+        if whole:
+            parts.append(self._entries(view[:whole]))
+        return parts
+
+    def _entries(self, whole: memoryview) -> Words:
+        self._hash.update(whole)
+        self.count += len(whole) // self._step
+        return np.frombuffer(whole, dtype="<u8").reshape(-1, self._step // 8)
 
     def finish(self) -> None:
         """Raises DataCorrupt if the file is not the one that was closed."""

@@ -17,12 +17,13 @@ from pbs_cloud.chunkstore.collection.index_list import IndexEntry, IndexList, ad
 from pbs_cloud.chunkstore.collection.index_reading import IndexDigests, segments
 from pbs_cloud.chunkstore.collection.reading_ahead import read_ahead
 from pbs_cloud.chunkstore.collection.runs import Run
-from pbs_cloud.chunkstore.collection.seen import SeenDigests, Words
+from pbs_cloud.chunkstore.collection.seen import SeenDigests
 from pbs_cloud.chunkstore.collection.strays import Strays
 from pbs_cloud.contracts.chunkstore.collection import MarkPiece, MarkSummary
 from pbs_cloud.contracts.context import CallContext
 from pbs_cloud.contracts.errors import DataCorrupt, NotFound, SessionLost
 from pbs_cloud.runtime.database import Connection
+from pbs_cloud.runtime.quiet_threads import quietly
 
 _AT_ONCE = 2
 """Runs that mark at the same time; the others wait. Each may need some 400 MiB (`SeenDigests`)."""
@@ -41,9 +42,9 @@ async def _once(content: asyncio.Task[bytes]) -> AsyncIterator[bytes]:
     yield await content
 
 
-def _unseen(reader: IndexDigests, seen: SeenDigests, data: bytes) -> Words:
+def _unseen(reader: IndexDigests, seen: SeenDigests, data: bytes) -> bytes:
     """Digests in the next bytes of an index that were perhaps not told yet; blocking."""
-    return seen.unseen(reader.feed(data))
+    return b"".join(seen.unseen(entries).tobytes() for entries in reader.feed(data))
 
 
 class Vanished(Exception):
@@ -88,7 +89,7 @@ class Marking:
         listed = IndexList()
         try:
             cutoff = await self._snapshot(run, listed)
-            marks = _Marks(store, cutoff, await asyncio.to_thread(SeenDigests, listed.longest))
+            marks = _Marks(store, cutoff, await quietly(SeenDigests, listed.longest))
             async for piece in self._mark_all(marks, listed.entries()):
                 yield piece
             while marks.vanished:
@@ -154,9 +155,8 @@ class Marking:
             pieces = backend.read_file(key) if ahead is None else _once(ahead)
             try:
                 async for data in segments(pieces):
-                    new = await asyncio.to_thread(_unseen, reader, marks.seen, data)
-                    if len(new):
-                        yield MarkPiece(new.tobytes(), marks.files, marks.total)
+                    if new := await quietly(_unseen, reader, marks.seen, data):
+                        yield MarkPiece(new, marks.files, marks.total)
                 reader.finish()
                 break
             except (NotFound, DataCorrupt) as error:
@@ -187,9 +187,8 @@ class Marking:
             reader = IndexDigests(entry)
             try:
                 async for data in segments(strays.read(key)):
-                    new = await asyncio.to_thread(_unseen, reader, marks.seen, data)
-                    if len(new):
-                        yield MarkPiece(new.tobytes(), marks.files, marks.total)
+                    if new := await quietly(_unseen, reader, marks.seen, data):
+                        yield MarkPiece(new, marks.files, marks.total)
                 reader.finish()
             except NotFound:
                 continue

@@ -1,26 +1,16 @@
-"""Which of some sorted digests are among others that come as a sorted stream."""
+"""Sorted digests that come as a stream, taken range by range."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pbs_cloud.contracts.errors import InvalidArgument
 from pbs_cloud.formats.index import DIGESTS, DigestArray
+from pbs_cloud.runtime.sorted_runs import is_increasing
 
 _LONGEST_PIECE = 16 * 1024 * 1024
-
-
-def members(wanted: DigestArray, among: DigestArray) -> NDArray[np.bool_]:
-    """For each of `wanted` whether it is in `among`; both sorted."""
-    if not len(among) or not len(wanted):
-        return np.zeros(len(wanted), dtype=bool)
-    places = np.searchsorted(among, wanted)
-    places[places == len(among)] = len(among) - 1
-    found: NDArray[np.bool_] = among[places] == wanted
-    return found
 
 
 class SortedStream:
@@ -59,7 +49,7 @@ class SortedStream:
         if len(piece) % 32 or not piece or len(piece) > _LONGEST_PIECE:
             raise InvalidArgument("digests: a piece holds no whole digests", field="digests")
         held = np.frombuffer(piece, dtype=DIGESTS)
-        if not bool((held[1:] > held[:-1]).all()) or (len(self._last) and not bool((held[:1] > self._last).all())):
+        if not is_increasing(held) or (len(self._last) and not bool((held[:1] > self._last).all())):
             raise InvalidArgument("digests: not sorted", field="digests")
         self._held, self._last = held, held[-1:]
         return True

@@ -1,0 +1,34 @@
+"""Threads for long work in the background that give way to whatever somebody waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_THREADS = 2
+_NICENESS = 10
+
+
+async def quietly(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Like `asyncio.to_thread`, at low priority: for numpy and IO, which leave the GIL to others."""
+    return await asyncio.get_running_loop().run_in_executor(_pool(), lambda: function(*args, **kwargs))
+
+
+@lru_cache(maxsize=1)
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_THREADS, thread_name_prefix="quiet", initializer=_step_back)
+
+
+def _step_back() -> None:
+    """On Linux a thread has a niceness of its own; elsewhere nothing happens."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
