@@ -5,11 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 export UV_PYTHON_DOWNLOADS := never
-MEMBERS := proto libs services/gateway services/auth services/chunkstore services/gc services/billing apps/server
+MEMBERS := proto libs services/gateway services/auth services/chunkstore services/gc services/billing apps/cli apps/server
 SOURCES := libs/src services apps proto/gen
 PROTOS = $(shell find proto/pbs_cloud -name '*.proto')
 # Packages that mypy checks, tests left out.
-PACKAGES := formats contracts runtime auth chunkstore gc billing gateway server
+PACKAGES := formats contracts runtime auth chunkstore gc billing gateway cli server
 # Tests run in this many processes.
 JOBS ?= 3
 # Inputs per decoder of `make fuzz`.

@@ -1,0 +1,1 @@
+"""The commands by concept. Each module has `TOP` (commands of the first level) and `GROUPS`."""

@@ -1,0 +1,132 @@
+"""Users."""
+
+from typing import Final
+
+from pbs_cloud.cli.api import segment
+from pbs_cloud.cli.errors import UsageError
+from pbs_cloud.cli.session import Session, path_and_params
+from pbs_cloud.cli.spec import (
+    COMMENT,
+    DIGEST,
+    PERMISSION,
+    Command,
+    Values,
+    argument,
+    expire,
+    flag,
+    switch,
+    text,
+    unset,
+)
+from pbs_cloud.cli.views import Column, Record, Table, enabled, expiry, first_line
+from pbs_cloud.cli.views import moment as shown_moment
+
+USERID: Final = argument("userid", "user, e.g. alice@pbs", metavar="USER")
+LIST_VIEW: Final = Table(
+    (
+        Column("User", "userid"),
+        Column("Name", lambda row: " ".join(filter(None, (row.get("firstname"), row.get("lastname"))))),
+        Column("E-mail", "email"),
+        Column("Enabled", "enable", enabled),
+        Column("Expires", "expire", expiry),
+        Column("Tokens", lambda row: [token["tokenid"].partition("!")[2] for token in row.get("tokens", [])]),
+        Column("Locked", lambda row: shown_moment(row.get("tfa-locked-until")) or row.get("totp-locked")),
+        Column("Comment", "comment", first_line),
+    ),
+    empty="no users",
+    sort=lambda row: row["userid"],
+)
+_DETAILS: Final = (
+    COMMENT,
+    text("firstname", "first name"),
+    text("lastname", "last name"),
+    text("email", "e-mail address"),
+    switch("enable", "whether it may log in"),
+    expire(),
+)
+_PASSWORD: Final = flag("password", "ask for a password (from the input where that is no terminal)", local=True)
+
+
+def ask_password(*, twice: bool, prompt: str = "New password: ") -> str:
+    """From the terminal, else a line of the input. Raises UsageError."""
+    import getpass
+    import sys
+
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\n")
+    first = getpass.getpass(prompt)
+    if twice and getpass.getpass("Again: ") != first:
+        raise UsageError("the two are not the same")
+    return first
+
+
+def _create(session: Session, values: Values) -> None:
+    userid, level, tenant = values["userid"], values["permission"], values["tenant"]
+    _, params = path_and_params(_CREATE, values)
+    details = {name: value for name, value in params.items() if name not in ("userid", "permission")}
+    password = ask_password(twice=True) if values["password"] else None
+    if tenant is None and level is None:
+        session.api.call("POST", "access/users", {**details, "userid": userid, "password": password})
+        session.output.answer(None, None, done=f"user {userid} created, without rights yet")
+        return
+    if tenant is not None and details:
+        raise UsageError("in another tenant only --permission and --password can be set")
+    made = session.api.call(
+        "POST",
+        "access/users",
+        {"username": userid, "tenant_id": tenant, "permission": level, "password": password},
+    ).data
+    if details:
+        session.api.call("PUT", f"access/users/{segment(userid)}", details)
+    done = f"user {made['username']} created with level {made['permission']} in tenant {made['tenant_id']}"
+    session.output.answer(made, None, done=done)
+
+
+def _update(session: Session, values: Values) -> None:
+    path, params = path_and_params(_UPDATE, values)
+    if values["password"]:
+        params["password"] = ask_password(twice=True)
+    session.api.call("PUT", path, params)
+    session.output.answer(None, None, done=f"user {values['userid']} changed")
+
+
+_CREATE = Command(
+    "create",
+    "Create a user; without --permission it has no rights yet.",
+    params=(USERID, PERMISSION, *_DETAILS, _PASSWORD, text("tenant", "in this tenant (operator)", local=True)),
+    run=_create,
+    covers=("POST access/users", "PUT access/users/{userid}"),
+)
+_UPDATE = Command(
+    "update",
+    "Change a user.",
+    path="access/users/{userid}",
+    params=(USERID, PERMISSION, *_DETAILS, _PASSWORD, unset("comment", "firstname", "lastname", "email"), DIGEST),
+    run=_update,
+    covers=("PUT access/users/{userid}",),
+)
+TOP: Final[dict[str, Command]] = {}
+GROUPS: Final = {
+    "user": (
+        Command(
+            "list",
+            "Users.",
+            "GET",
+            "access/users",
+            (flag("include_tokens", "with their tokens", flags=("--tokens",)),),
+            LIST_VIEW,
+        ),
+        Command("show", "One user.", "GET", "access/users/{userid}", (USERID,), Record()),
+        _CREATE,
+        _UPDATE,
+        Command(
+            "delete",
+            "Remove a user with its tokens.",
+            "DELETE",
+            "access/users/{userid}",
+            (USERID, DIGEST),
+            danger="this removes {userid} with its tokens",
+            done="user {userid} removed",
+        ),
+    )
+}

@@ -1,0 +1,40 @@
+"""Verification: once, or by schedule."""
+
+from typing import Final
+
+from pbs_cloud.cli.groups.jobs import ID, STATE_VIEW, job_commands
+from pbs_cloud.cli.groups.tasks import LIST_VIEW as TASKS_VIEW
+from pbs_cloud.cli.spec import GROUP_OR_SNAPSHOT, MAX_DEPTH, NS, STORE, Command, integer, switch
+
+_OPTIONS: Final = (
+    switch("ignore-verified", "skip what has a result already; default: yes"),
+    integer("outdated-after", "but verify again what was verified more than so many days ago"),
+    integer("read-threads", "parallel reads"),
+    integer("verify-threads", "parallel checks"),
+)
+TOP: Final = {
+    "verify": Command(
+        "verify",
+        "Verify one snapshot, one group, or everything in a datastore.",
+        "POST",
+        "admin/datastore/{store}/verify",
+        (STORE, GROUP_OR_SNAPSHOT, *_OPTIONS, NS, MAX_DEPTH),
+        task=True,
+    )
+}
+GROUPS: Final = {
+    "verify-job": (
+        *job_commands(
+            "verify", "Verification", _OPTIONS, tuple(param.name for param in _OPTIONS), needs_schedule=False
+        ),
+        Command("status", "Last and next run of one job.", "GET", "admin/verify/{id}/status", (ID,), STATE_VIEW),
+        Command(
+            "history",
+            "Earlier runs of a job.",
+            "GET",
+            "admin/verify/{id}/history",
+            (ID, integer("start", "skip so many"), integer("limit", "at most so many (50)")),
+            TASKS_VIEW,
+        ),
+    )
+}

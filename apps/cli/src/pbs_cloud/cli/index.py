@@ -1,0 +1,82 @@
+"""What commands there are, and where they are defined."""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pbs_cloud.cli.spec import Command
+
+SERVER: Final = "Server"
+BACKUPS: Final = "Backups"
+UPKEEP: Final = "Upkeep"
+ACCESS: Final = "Access and tenants"
+OTHER: Final = "This command"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A command or group of the first level: its module below `groups`, and its place in the help."""
+
+    module: str
+    panel: str
+    help: str = ""
+
+
+TOP: Final[Mapping[str, Entry]] = {
+    "ping": Entry("general", SERVER),
+    "version": Entry("general", SERVER),
+    "status": Entry("general", SERVER),
+    "datastore-usage": Entry("general", SERVER),
+    "metrics": Entry("general", SERVER),
+    "usage": Entry("general", SERVER),
+    "compliance": Entry("general", SERVER),
+    "nodes": Entry("nodes", SERVER),
+    "permissions": Entry("access", ACCESS),
+    "password": Entry("access", ACCESS),
+    "datastores": Entry("datastores", BACKUPS),
+    "tasks": Entry("tasks", UPKEEP),
+    "prune": Entry("prune", UPKEEP),
+    "verify": Entry("verify", UPKEEP),
+    "login": Entry("profiles", OTHER),
+    "logout": Entry("profiles", OTHER),
+}
+
+GROUPS: Final[Mapping[str, Entry]] = {
+    "datastore": Entry("datastores", BACKUPS, "Datastores: create, change, maintenance mode, statistics."),
+    "namespace": Entry("namespaces", BACKUPS, "Namespaces of a datastore."),
+    "group": Entry("backup_groups", BACKUPS, "Backup groups: list, notes, owner, move, forget."),
+    "snapshot": Entry("snapshots", BACKUPS, "Snapshots: list, notes, protection, download, single files, forget."),
+    "gc": Entry("gc", UPKEEP, "Garbage collection."),
+    "prune-job": Entry("prune", UPKEEP, "Scheduled pruning."),
+    "verify-job": Entry("verify", UPKEEP, "Scheduled verification."),
+    "sync-job": Entry("sync", UPKEEP, "Scheduled synchronisation with other servers."),
+    "remote": Entry("sync", UPKEEP, "Other servers to synchronise with."),
+    "traffic-control": Entry("sync", UPKEEP, "Limits of bandwidth."),
+    "task": Entry("tasks", UPKEEP, "Tasks: list, log, stop."),
+    "node": Entry("nodes", SERVER, "The server as a node: status, load, logs."),
+    "user": Entry("users", ACCESS, "Users."),
+    "token": Entry("tokens", ACCESS, "API tokens."),
+    "acl": Entry("access", ACCESS, "Access control list: who may do what where."),
+    "role": Entry("access", ACCESS, "Roles."),
+    "realm": Entry("access", ACCESS, "Realms that users log in to."),
+    "tenant": Entry("tenants", ACCESS, "Tenants, for the operator."),
+    "profile": Entry("profiles", OTHER, "Profiles of the configuration file."),
+    "api": Entry("raw", OTHER, "Any call of the API by its path."),
+}
+
+
+def load_top(name: str) -> Command:
+    """A command of the first level."""
+    found: Command = _module(TOP[name]).TOP[name]
+    return found
+
+
+def load_group(name: str) -> Mapping[str, Command]:
+    """The commands of a group by name."""
+    found: Mapping[str, tuple[Command, ...]] = _module(GROUPS[name]).GROUPS
+    return {command.name: command for command in found[name]}
+
+
+def _module(entry: Entry) -> Any:
+    return importlib.import_module(f"pbs_cloud.cli.groups.{entry.module}")
