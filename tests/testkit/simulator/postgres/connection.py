@@ -1,0 +1,122 @@
+"""One open transaction as the services see it: the part of asyncpg's connection that they use."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+from testkit.simulator.postgres.failures import UnsupportedSql, postgres_error
+from testkit.simulator.postgres.rows import Transaction
+from testkit.simulator.postgres.statements import Record, Statement
+from testkit.simulator.postgres.values import binary_copy
+
+if TYPE_CHECKING:
+    from testkit.simulator.postgres.storage import Storage
+
+LOST = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
+
+
+class SimConnection:
+    """Statements in one transaction. Nested transactions are not supported, nobody uses them."""
+
+    def __init__(self, storage: Storage, transaction: Transaction) -> None:
+        self._storage = storage
+        self.transaction_state = transaction
+
+    def is_closed(self) -> bool:
+        """Whether the connection was lost."""
+        return self.transaction_state.lost
+
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
+        """Run a statement: its command tag."""
+        if not args and self._storage.is_setting(query):
+            await self._arrive("set")
+            return "SET"
+        if not args and self._storage.is_temporary(query):
+            await self._arrive("create temporary table")
+            return "CREATE TABLE"
+        statement = self._storage.statement(query)
+        outcome = await self._run(statement, args)
+        return f"{statement.tag} {outcome.count}"
+
+    async def executemany(self, command: str, args: Any, *, timeout: float | None = None) -> None:
+        """Run a statement once for each of some argument lists."""
+        statement = self._storage.statement(command)
+        await self._arrive(statement.title)
+        for given in args:
+            await self._storage.run(self.transaction_state, statement, tuple(given))
+
+    async def fetch(self, query: str, *args: Any, timeout: float | None = None) -> list[Record]:
+        """All rows."""
+        statement = self._storage.statement(query)
+        return statement.records((await self._run(statement, args)).rows)
+
+    async def fetchrow(self, query: str, *args: Any, timeout: float | None = None) -> Record | None:
+        """The first row."""
+        statement = self._storage.statement(query)
+        rows = statement.records((await self._run(statement, args)).rows[:1])
+        return rows[0] if rows else None
+
+    async def fetchval(self, query: str, *args: Any, column: int = 0, timeout: float | None = None) -> Any:
+        """One value of the first row."""
+        row = await self.fetchrow(query, *args)
+        return None if row is None else row[column]
+
+    async def cursor(self, query: str, *args: Any, prefetch: int | None = None) -> AsyncIterator[Record]:
+        """Rows one after the other; the query sees what is there when the first is asked for."""
+        for row in await self.fetch(query, *args):
+            yield row
+
+    async def copy_from_query(
+        self, query: str, *args: Any, output: Callable[[bytes], Awaitable[None]], format: str | None = None
+    ) -> str:
+        """Rows in the binary format of COPY, handed to `output`."""
+        if format != "binary":
+            raise UnsupportedSql(f"COPY in format {format}")
+        statement = self._storage.statement(query)
+        rows = (await self._run(statement, args)).rows
+        await output(binary_copy(rows, [kind for _, kind in statement.columns]))
+        return f"COPY {len(rows)}"
+
+    async def copy_records_to_table(
+        self, table_name: str, *, records: Any, columns: Sequence[str] | None = None, timeout: float | None = None
+    ) -> str:
+        """Insert rows given in the order of the table's columns."""
+        table = self._storage.catalog_table(table_name)
+        names = list(columns) if columns is not None else [column.name for column in table.columns]
+        places = ", ".join(f"${number}" for number in range(1, len(names) + 1))
+        statement = self._storage.statement(f"INSERT INTO {table_name} ({', '.join(names)}) VALUES ({places})")
+        await self._arrive(f"copy {table_name}")
+        count = 0
+        given = [row async for row in records] if hasattr(records, "__aiter__") else records
+        for row in given:
+            await self._storage.run(self.transaction_state, statement, tuple(row))
+            count += 1
+        return f"COPY {count}"
+
+    async def _run(self, statement: Statement, args: tuple[Any, ...]) -> Any:
+        await self._arrive(statement.title)
+        return await self._storage.run(self.transaction_state, statement, args)
+
+    async def _arrive(self, what: str) -> None:
+        """A statement reaches the server, or the connection breaks before it does."""
+        self.require_usable()
+        try:
+            await self._storage.hooks.point("statement", what)
+        except LOST:
+            self._storage.lose(self.transaction_state)
+            raise
+        self.require_usable()
+
+    def require_usable(self) -> None:
+        """Raises asyncpg.ConnectionDoesNotExistError, asyncpg.InFailedSQLTransactionError."""
+        if self.transaction_state.lost:
+            raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+        if self.transaction_state.ended:
+            raise asyncpg.InterfaceError("the transaction has ended")
+        if self.transaction_state.failed:
+            raise postgres_error(
+                asyncpg.InFailedSQLTransactionError,
+                "current transaction is aborted, commands ignored until end of transaction block",
+            )
