@@ -40,7 +40,7 @@ _REPEATABLE = {
     ),
     "gc.v1.Gc": "GetStatus",
     "gc.v1.Configuration": "ListEntries GetEntry",
-    "billing.v1.Billing": "GetUsage",
+    "billing.v1.Billing": "GetUsage GetHistory ListWebhooks GetWebhook",
 }
 _RETRY = {
     "maxAttempts": 4,

@@ -13,6 +13,7 @@ from pbs_cloud.gateway.rest.endpoints import all_endpoints
 
 ALICE = "alice@pbs"
 MATCHED = {"store": "tank", "name": "tank", "node": "localhost", "userid": "bob@pbs", "token-name": "t", "upid": "x"}
+MATCHED |= {"realm": "acme.sso", "id": "x"}
 PARAMS = {**MATCHED, "ns": "prod", "parent": "prod"}
 NOBODY, READ, BACKUP, STORE_ADMIN, ADMIN, OPERATOR = range(6)
 
@@ -55,8 +56,12 @@ LOWEST = {
     "POST admin/datastore/{store}/namespace": STORE_ADMIN,
     "POST admin/datastore/{store}/prune": STORE_ADMIN,
     "PUT config/datastore/{name}": STORE_ADMIN,
+    "DELETE access/tfa/{userid}/{id}": ADMIN,
     "DELETE access/users/{userid}/token/{token-name}": ADMIN,
+    "DELETE config/access/openid/{realm}": ADMIN,
     "DELETE config/datastore/{name}": ADMIN,
+    "GET access/tfa/{userid}": ADMIN,
+    "GET access/tfa/{userid}/{id}": ADMIN,
     "GET access/users/{userid}": ADMIN,
     "GET access/users/{userid}/token": ADMIN,
     "GET access/users/{userid}/token/{token-name}": ADMIN,
@@ -67,10 +72,17 @@ LOWEST = {
     "GET nodes/{node}/apt/update": ADMIN,
     "GET nodes/{node}/apt/versions": ADMIN,
     "GET nodes/{node}/certificates/info": ADMIN,
+    "GET config/access/openid": ADMIN,
+    "GET config/access/openid/{realm}": ADMIN,
+    "POST access/tfa/{userid}": ADMIN,
     "POST access/users": ADMIN,
     "POST access/users/{userid}/token/{token-name}": ADMIN,
     "POST config/datastore": ADMIN,
+    "POST config/access/openid": ADMIN,
+    "PUT access/tfa/{userid}/{id}": ADMIN,
     "PUT access/users/{userid}": ADMIN,
+    "PUT access/users/{userid}/unlock-tfa": ADMIN,
+    "PUT config/access/openid/{realm}": ADMIN,
     "PUT access/users/{userid}/token/{token-name}": ADMIN,
     "DELETE config/remote/{name}": ADMIN,
     "DELETE config/traffic-control/{name}": ADMIN,
@@ -81,6 +93,11 @@ LOWEST = {
     "POST config/traffic-control": ADMIN,
     "PUT config/remote/{name}": ADMIN,
     "PUT config/traffic-control/{name}": ADMIN,
+    "DELETE billing/webhooks/{id}": ADMIN,
+    "GET billing/webhooks": ADMIN,
+    "GET billing/webhooks/{id}": ADMIN,
+    "POST billing/webhooks": ADMIN,
+    "PUT billing/webhooks/{id}": ADMIN,
     "DELETE tenants/{id}": OPERATOR,
     "GET tenants": OPERATOR,
     "GET tenants/{id}": OPERATOR,

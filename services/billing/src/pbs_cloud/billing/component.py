@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from pbs_cloud.billing.history import UsageHistory
 from pbs_cloud.billing.metering import OldEvents, count_event
 from pbs_cloud.billing.rpc import BillingRpc
+from pbs_cloud.billing.sampling import UsageSampler
 from pbs_cloud.billing.service import BillingService
+from pbs_cloud.billing.webhooks.delivery import WebhookDelivery
+from pbs_cloud.billing.webhooks.sending import Sender
+from pbs_cloud.billing.webhooks.service import Webhooks
+from pbs_cloud.contracts.auth import AuthClient
 from pbs_cloud.proto.billing.v1 import billing_pb2_grpc
 from pbs_cloud.runtime.bus import Bus
 from pbs_cloud.runtime.database import Database
+from pbs_cloud.runtime.grpc_channel import ChannelComponent
 from pbs_cloud.runtime.grpc_server import GrpcServer
 from pbs_cloud.runtime.inbox import EventConsumer
 from pbs_cloud.runtime.lifecycle import Component, ProcessSpec, run_components
+from pbs_cloud.runtime.secret_box import SecretBox
 from pbs_cloud.runtime.settings import Settings
 
 SERVICE = "billing"
-PRODUCERS = ("chunkstore",)
+PRODUCERS = ("chunkstore", "auth")
 
 
 def processes(settings: Settings) -> list[ProcessSpec]:
@@ -28,9 +36,15 @@ def components(settings: Settings) -> list[Component]:
     database = Database(settings.database_url_for(SERVICE), schema=SERVICE, application_name=name)
     bus = Bus(settings.required_nats_url, name=name)
     consumer = EventConsumer(database, bus, durable=SERVICE, producers=PRODUCERS, handler=count_event)
+    auth, box = ChannelComponent(settings.services.auth, settings), SecretBox(settings)
+    allow_internal = settings.webhook_allow_internal
+    webhooks = Webhooks(database, box, allow_internal=allow_internal)
+    delivery = WebhookDelivery(database, Sender(allow_internal=allow_internal), box)
+    sampler = UsageSampler(database, AuthClient(auth.channel))
     server = GrpcServer(SERVICE, settings.services.billing, settings, ready=database.ready)
-    server.add_service(billing_pb2_grpc.add_BillingServicer_to_server, BillingRpc(BillingService(database)))
-    return [database, bus, consumer, OldEvents(database), server]
+    rpc = BillingRpc(BillingService(database), UsageHistory(database), webhooks)
+    server.add_service(billing_pb2_grpc.add_BillingServicer_to_server, rpc)
+    return [database, bus, auth, consumer, OldEvents(database), delivery, sampler, server]
 
 
 async def main(settings: Settings) -> None:

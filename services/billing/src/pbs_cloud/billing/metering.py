@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pbs_cloud.billing import db
+from pbs_cloud.billing.sampling import follow, forget_tenant
 from pbs_cloud.billing.usage import changes_of
-from pbs_cloud.contracts.events import Event
+from pbs_cloud.billing.webhooks.queue import enqueue
+from pbs_cloud.billing.webhooks.rows import delete_of_tenant
+from pbs_cloud.contracts.events import Event, EventType
 from pbs_cloud.runtime.clock import SYSTEM_CLOCK, Clock
 from pbs_cloud.runtime.database import Connection, Database
 from pbs_cloud.runtime.lifecycle import BackgroundTask
@@ -19,11 +22,16 @@ _EVENTS = Counter("pbs_billing_events", "Events counted", ["type"])
 
 async def count_event(connection: Connection, event: Event) -> None:
     """Handler of the event consumer: runs in the transaction that moves its position."""
+    if event.type is EventType.TENANT_REMOVED:
+        await delete_of_tenant(connection, event.tenant_id)
+        await forget_tenant(connection, event.tenant_id)
     changes = changes_of(event)
     if not changes or not await db.remember_event(connection, event):
         return
     for change in changes:
         await db.add(connection, event.tenant_id, change, event.occurred_at)
+    await follow(connection, event)
+    await enqueue(connection, event)
     _EVENTS.labels(event.type.value).inc()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from pbs_cloud.billing import db
 from pbs_cloud.billing.usage import WHOLE_TENANT, UsageChange
+from pbs_cloud.billing.webhooks.queue import count_api_requests
 from pbs_cloud.contracts.billing import Usage
 from pbs_cloud.contracts.context import CallContext
 from pbs_cloud.contracts.errors import InvalidArgument, PermissionDenied
@@ -46,3 +47,4 @@ class BillingService:
         async with self._database.system() as connection:
             for tenant_id, count in sorted(requests_by_tenant.items()):
                 await db.add(connection, tenant_id, UsageChange(WHOLE_TENANT, api_requests=count), now)
+                await count_api_requests(connection, tenant_id, count, now // 60 * 60)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from pbs_cloud.proto.common.v1 import common_pb2 as pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(pbs_cloud/proto/billing/v1/billing.proto\x12\x1apbs_cloud.proto.billing.v1\x1a&pbs_cloud/proto/common/v1/common.proto\"U\n\x0fGetUsageRequest\x12\x16\n\ttenant_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05store\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\x0c\n\n_tenant_idB\x08\n\x06_store\"\x8c\x01\n\x05Usage\x12\x15\n\rstorage_bytes\x18\x01 \x01(\x03\x12\x14\n\x0cupload_bytes\x18\x02 \x01(\x03\x12\x16\n\x0e\x64ownload_bytes\x18\x03 \x01(\x03\x12\x14\n\x0c\x62\x61\x63kup_count\x18\x04 \x01(\x03\x12\x14\n\x0c\x61pi_requests\x18\x05 \x01(\x03\x12\x12\n\nupdated_at\x18\x06 \x01(\x03\"S\n\x10GetUsageResponse\x12\x35\n\x05usage\x18\x01 \x01(\x0b\x32!.pbs_cloud.proto.billing.v1.UsageH\x00\x88\x01\x01\x42\x08\n\x06_usage\"\xbb\x01\n\x18ReportApiRequestsRequest\x12\x66\n\x12requests_by_tenant\x18\x01 \x03(\x0b\x32J.pbs_cloud.proto.billing.v1.ReportApiRequestsRequest.RequestsByTenantEntry\x1a\x37\n\x15RequestsByTenantEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x32\xdd\x01\n\x07\x42illing\x12\x65\n\x08GetUsage\x12+.pbs_cloud.proto.billing.v1.GetUsageRequest\x1a,.pbs_cloud.proto.billing.v1.GetUsageResponse\x12k\n\x11ReportApiRequests\x12\x34.pbs_cloud.proto.billing.v1.ReportApiRequestsRequest\x1a .pbs_cloud.proto.common.v1.Emptyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(pbs_cloud/proto/billing/v1/billing.proto\x12\x1apbs_cloud.proto.billing.v1\x1a&pbs_cloud/proto/common/v1/common.proto\"U\n\x0fGetUsageRequest\x12\x16\n\ttenant_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05store\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\x0c\n\n_tenant_idB\x08\n\x06_store\"\x8c\x01\n\x05Usage\x12\x15\n\rstorage_bytes\x18\x01 \x01(\x03\x12\x14\n\x0cupload_bytes\x18\x02 \x01(\x03\x12\x16\n\x0e\x64ownload_bytes\x18\x03 \x01(\x03\x12\x14\n\x0c\x62\x61\x63kup_count\x18\x04 \x01(\x03\x12\x14\n\x0c\x61pi_requests\x18\x05 \x01(\x03\x12\x12\n\nupdated_at\x18\x06 \x01(\x03\"S\n\x10GetUsageResponse\x12\x35\n\x05usage\x18\x01 \x01(\x0b\x32!.pbs_cloud.proto.billing.v1.UsageH\x00\x88\x01\x01\x42\x08\n\x06_usage\"\xbb\x01\n\x18ReportApiRequestsRequest\x12\x66\n\x12requests_by_tenant\x18\x01 \x03(\x0b\x32J.pbs_cloud.proto.billing.v1.ReportApiRequestsRequest.RequestsByTenantEntry\x1a\x37\n\x15RequestsByTenantEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"Q\n\x11GetHistoryRequest\x12\x0e\n\x06stores\x18\x01 \x03(\t\x12\x0c\n\x04step\x18\x02 \x01(\x03\x12\r\n\x05since\x18\x03 \x01(\x03\x12\x0f\n\x07maximum\x18\x04 \x01(\x08\"\\\n\x0cStoreHistory\x12\r\n\x05store\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x03(\x01\x12\x0c\n\x04used\x18\x04 \x03(\x01\x12\x11\n\tavailable\x18\x05 \x03(\x01\"N\n\x12GetHistoryResponse\x12\x38\n\x06stores\x18\x01 \x03(\x0b\x32(.pbs_cloud.proto.billing.v1.StoreHistory\"\xb1\x02\n\rWebhookFields\x12\x10\n\x03url\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06secret\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x14\n\x0c\x65vent_filter\x18\x03 \x03(\t\x12\x18\n\x10has_event_filter\x18\x04 \x01(\x08\x12G\n\x07headers\x18\x05 \x03(\x0b\x32\x36.pbs_cloud.proto.billing.v1.WebhookFields.HeadersEntry\x12\x13\n\x0bhas_headers\x18\x06 \x01(\x08\x12\x18\n\x0bmax_retries\x18\x07 \x01(\x05H\x02\x88\x01\x01\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x06\n\x04_urlB\t\n\x07_secretB\x0e\n\x0c_max_retries\"\x95\x01\n\x0fWaitingDelivery\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x12\n\ncreated_at\x18\x03 \x01(\x03\x12\x10\n\x08\x61ttempts\x18\x04 \x01(\x05\x12\x14\n\x0cnext_attempt\x18\x05 \x01(\x03\x12\x17\n\nlast_error\x18\x06 \x01(\tH\x00\x88\x01\x01\x42\r\n\x0b_last_error\"\xbe\x03\n\x07Webhook\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x14\n\x0c\x65vent_filter\x18\x03 \x03(\t\x12\x13\n\x0bmax_retries\x18\x04 \x01(\x05\x12\x12\n\nhas_secret\x18\x05 \x01(\x08\x12\x14\n\x0cheader_names\x18\x06 \x03(\t\x12\x12\n\ncreated_at\x18\x07 \x01(\x03\x12\x0f\n\x07pending\x18\x08 \x01(\x03\x12\x11\n\tdelivered\x18\t \x01(\x03\x12\x0f\n\x07\x64ropped\x18\n \x01(\x03\x12\x10\n\x08\x66\x61ilures\x18\x0b \x01(\x03\x12\x19\n\x0cpaused_until\x18\x0c \x01(\x03H\x00\x88\x01\x01\x12\x19\n\x0clast_attempt\x18\r \x01(\x03H\x01\x88\x01\x01\x12\x18\n\x0blast_status\x18\x0e \x01(\tH\x02\x88\x01\x01\x12\x19\n\x0clast_success\x18\x0f \x01(\x03H\x03\x88\x01\x01\x12<\n\x07waiting\x18\x10 \x03(\x0b\x32+.pbs_cloud.proto.billing.v1.WaitingDeliveryB\x0f\n\r_paused_untilB\x0f\n\r_last_attemptB\x0e\n\x0c_last_statusB\x0f\n\r_last_success\"M\n\x14ListWebhooksResponse\x12\x35\n\x08webhooks\x18\x01 \x03(\x0b\x32#.pbs_cloud.proto.billing.v1.Webhook\"\x1c\n\x0eWebhookRequest\x12\n\n\x02id\x18\x01 \x01(\t\"^\n\x14UpdateWebhookRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12:\n\x07\x63hanges\x18\x02 \x01(\x0b\x32).pbs_cloud.proto.billing.v1.WebhookFields2\xb5\x06\n\x07\x42illing\x12\x65\n\x08GetUsage\x12+.pbs_cloud.proto.billing.v1.GetUsageRequest\x1a,.pbs_cloud.proto.billing.v1.GetUsageResponse\x12k\n\x11ReportApiRequests\x12\x34.pbs_cloud.proto.billing.v1.ReportApiRequestsRequest\x1a .pbs_cloud.proto.common.v1.Empty\x12k\n\nGetHistory\x12-.pbs_cloud.proto.billing.v1.GetHistoryRequest\x1a..pbs_cloud.proto.billing.v1.GetHistoryResponse\x12\x62\n\x0cListWebhooks\x12 .pbs_cloud.proto.common.v1.Empty\x1a\x30.pbs_cloud.proto.billing.v1.ListWebhooksResponse\x12]\n\nGetWebhook\x12*.pbs_cloud.proto.billing.v1.WebhookRequest\x1a#.pbs_cloud.proto.billing.v1.Webhook\x12_\n\rCreateWebhook\x12).pbs_cloud.proto.billing.v1.WebhookFields\x1a#.pbs_cloud.proto.billing.v1.Webhook\x12\x66\n\rUpdateWebhook\x12\x30.pbs_cloud.proto.billing.v1.UpdateWebhookRequest\x1a#.pbs_cloud.proto.billing.v1.Webhook\x12]\n\rDeleteWebhook\x12*.pbs_cloud.proto.billing.v1.WebhookRequest\x1a .pbs_cloud.proto.common.v1.Emptyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,6 +34,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_REPORTAPIREQUESTSREQUEST_REQUESTSBYTENANTENTRY']._loaded_options = None
   _globals['_REPORTAPIREQUESTSREQUEST_REQUESTSBYTENANTENTRY']._serialized_options = b'8\001'
+  _globals['_WEBHOOKFIELDS_HEADERSENTRY']._loaded_options = None
+  _globals['_WEBHOOKFIELDS_HEADERSENTRY']._serialized_options = b'8\001'
   _globals['_GETUSAGEREQUEST']._serialized_start=112
   _globals['_GETUSAGEREQUEST']._serialized_end=197
   _globals['_USAGE']._serialized_start=200
@@ -44,6 +46,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPORTAPIREQUESTSREQUEST']._serialized_end=615
   _globals['_REPORTAPIREQUESTSREQUEST_REQUESTSBYTENANTENTRY']._serialized_start=560
   _globals['_REPORTAPIREQUESTSREQUEST_REQUESTSBYTENANTENTRY']._serialized_end=615
-  _globals['_BILLING']._serialized_start=618
-  _globals['_BILLING']._serialized_end=839
+  _globals['_GETHISTORYREQUEST']._serialized_start=617
+  _globals['_GETHISTORYREQUEST']._serialized_end=698
+  _globals['_STOREHISTORY']._serialized_start=700
+  _globals['_STOREHISTORY']._serialized_end=792
+  _globals['_GETHISTORYRESPONSE']._serialized_start=794
+  _globals['_GETHISTORYRESPONSE']._serialized_end=872
+  _globals['_WEBHOOKFIELDS']._serialized_start=875
+  _globals['_WEBHOOKFIELDS']._serialized_end=1180
+  _globals['_WEBHOOKFIELDS_HEADERSENTRY']._serialized_start=1099
+  _globals['_WEBHOOKFIELDS_HEADERSENTRY']._serialized_end=1145
+  _globals['_WAITINGDELIVERY']._serialized_start=1183
+  _globals['_WAITINGDELIVERY']._serialized_end=1332
+  _globals['_WEBHOOK']._serialized_start=1335
+  _globals['_WEBHOOK']._serialized_end=1781
+  _globals['_LISTWEBHOOKSRESPONSE']._serialized_start=1783
+  _globals['_LISTWEBHOOKSRESPONSE']._serialized_end=1860
+  _globals['_WEBHOOKREQUEST']._serialized_start=1862
+  _globals['_WEBHOOKREQUEST']._serialized_end=1890
+  _globals['_UPDATEWEBHOOKREQUEST']._serialized_start=1892
+  _globals['_UPDATEWEBHOOKREQUEST']._serialized_end=1986
+  _globals['_BILLING']._serialized_start=1989
+  _globals['_BILLING']._serialized_end=2810
 # @@protoc_insertion_point(module_scope)

@@ -46,6 +46,36 @@ class BillingStub:
                 request_serializer=pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.ReportApiRequestsRequest.SerializeToString,
                 response_deserializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.FromString,
                 _registered_method=True)
+        self.GetHistory = channel.unary_unary(
+                '/pbs_cloud.proto.billing.v1.Billing/GetHistory',
+                request_serializer=pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.GetHistoryRequest.SerializeToString,
+                response_deserializer=pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.GetHistoryResponse.FromString,
+                _registered_method=True)
+        self.ListWebhooks = channel.unary_unary(
+                '/pbs_cloud.proto.billing.v1.Billing/ListWebhooks',
+                request_serializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.SerializeToString,
+                response_deserializer=pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.ListWebhooksResponse.FromString,
+                _registered_method=True)
+        self.GetWebhook = channel.unary_unary(
+                '/pbs_cloud.proto.billing.v1.Billing/GetWebhook',
+                request_serializer=pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.WebhookRequest.SerializeToString,
+                response_deserializer=pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.Webhook.FromString,
+                _registered_method=True)
+        self.CreateWebhook = channel.unary_unary(
+                '/pbs_cloud.proto.billing.v1.Billing/CreateWebhook',
+                request_serializer=pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.WebhookFields.SerializeToString,
+                response_deserializer=pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.Webhook.FromString,
+                _registered_method=True)
+        self.UpdateWebhook = channel.unary_unary(
+                '/pbs_cloud.proto.billing.v1.Billing/UpdateWebhook',
+                request_serializer=pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.UpdateWebhookRequest.SerializeToString,
+                response_deserializer=pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.Webhook.FromString,
+                _registered_method=True)
+        self.DeleteWebhook = channel.unary_unary(
+                '/pbs_cloud.proto.billing.v1.Billing/DeleteWebhook',
+                request_serializer=pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.WebhookRequest.SerializeToString,
+                response_deserializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.FromString,
+                _registered_method=True)
 
 
 class BillingServicer:
@@ -65,6 +95,44 @@ class BillingServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetHistory(self, request, context):
+        """Usage of datastores over time, recorded once a minute (rest-api C.9, C.13).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWebhooks(self, request, context):
+        """--- outgoing webhooks of the caller's tenant (rest-api D.8)
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetWebhook(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateWebhook(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateWebhook(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteWebhook(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BillingServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -76,6 +144,36 @@ def add_BillingServicer_to_server(servicer, server):
             'ReportApiRequests': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportApiRequests,
                     request_deserializer=pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.ReportApiRequestsRequest.FromString,
+                    response_serializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.SerializeToString,
+            ),
+            'GetHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHistory,
+                    request_deserializer=pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.GetHistoryRequest.FromString,
+                    response_serializer=pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.GetHistoryResponse.SerializeToString,
+            ),
+            'ListWebhooks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWebhooks,
+                    request_deserializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.FromString,
+                    response_serializer=pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.ListWebhooksResponse.SerializeToString,
+            ),
+            'GetWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWebhook,
+                    request_deserializer=pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.WebhookRequest.FromString,
+                    response_serializer=pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.Webhook.SerializeToString,
+            ),
+            'CreateWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateWebhook,
+                    request_deserializer=pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.WebhookFields.FromString,
+                    response_serializer=pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.Webhook.SerializeToString,
+            ),
+            'UpdateWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateWebhook,
+                    request_deserializer=pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.UpdateWebhookRequest.FromString,
+                    response_serializer=pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.Webhook.SerializeToString,
+            ),
+            'DeleteWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteWebhook,
+                    request_deserializer=pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.WebhookRequest.FromString,
                     response_serializer=pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.SerializeToString,
             ),
     }
@@ -133,6 +231,168 @@ class Billing:
             target,
             '/pbs_cloud.proto.billing.v1.Billing/ReportApiRequests',
             pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.ReportApiRequestsRequest.SerializeToString,
+            pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pbs_cloud.proto.billing.v1.Billing/GetHistory',
+            pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.GetHistoryRequest.SerializeToString,
+            pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.GetHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWebhooks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pbs_cloud.proto.billing.v1.Billing/ListWebhooks',
+            pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.SerializeToString,
+            pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.ListWebhooksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pbs_cloud.proto.billing.v1.Billing/GetWebhook',
+            pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.WebhookRequest.SerializeToString,
+            pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.Webhook.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pbs_cloud.proto.billing.v1.Billing/CreateWebhook',
+            pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.WebhookFields.SerializeToString,
+            pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.Webhook.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pbs_cloud.proto.billing.v1.Billing/UpdateWebhook',
+            pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.UpdateWebhookRequest.SerializeToString,
+            pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.Webhook.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pbs_cloud.proto.billing.v1.Billing/DeleteWebhook',
+            pbs__cloud_dot_proto_dot_billing_dot_v1_dot_billing__pb2.WebhookRequest.SerializeToString,
             pbs__cloud_dot_proto_dot_common_dot_v1_dot_common__pb2.Empty.FromString,
             options,
             channel_credentials,

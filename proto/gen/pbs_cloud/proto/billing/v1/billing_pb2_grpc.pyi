@@ -37,6 +37,14 @@ class BillingStub:
     GetUsage: _grpc.UnaryUnaryMultiCallable[_billing_pb2.GetUsageRequest, _billing_pb2.GetUsageResponse]
     ReportApiRequests: _grpc.UnaryUnaryMultiCallable[_billing_pb2.ReportApiRequestsRequest, _common_pb2.Empty]
     """API calls of one gateway process since its last report."""
+    GetHistory: _grpc.UnaryUnaryMultiCallable[_billing_pb2.GetHistoryRequest, _billing_pb2.GetHistoryResponse]
+    """Usage of datastores over time, recorded once a minute (rest-api C.9, C.13)."""
+    ListWebhooks: _grpc.UnaryUnaryMultiCallable[_common_pb2.Empty, _billing_pb2.ListWebhooksResponse]
+    """--- outgoing webhooks of the caller's tenant (rest-api D.8)"""
+    GetWebhook: _grpc.UnaryUnaryMultiCallable[_billing_pb2.WebhookRequest, _billing_pb2.Webhook]
+    CreateWebhook: _grpc.UnaryUnaryMultiCallable[_billing_pb2.WebhookFields, _billing_pb2.Webhook]
+    UpdateWebhook: _grpc.UnaryUnaryMultiCallable[_billing_pb2.UpdateWebhookRequest, _billing_pb2.Webhook]
+    DeleteWebhook: _grpc.UnaryUnaryMultiCallable[_billing_pb2.WebhookRequest, _common_pb2.Empty]
 
 @_typing.type_check_only
 class BillingAsyncStub(BillingStub):
@@ -46,6 +54,14 @@ class BillingAsyncStub(BillingStub):
     GetUsage: _aio.UnaryUnaryMultiCallable[_billing_pb2.GetUsageRequest, _billing_pb2.GetUsageResponse]  # type: ignore[assignment]
     ReportApiRequests: _aio.UnaryUnaryMultiCallable[_billing_pb2.ReportApiRequestsRequest, _common_pb2.Empty]  # type: ignore[assignment]
     """API calls of one gateway process since its last report."""
+    GetHistory: _aio.UnaryUnaryMultiCallable[_billing_pb2.GetHistoryRequest, _billing_pb2.GetHistoryResponse]  # type: ignore[assignment]
+    """Usage of datastores over time, recorded once a minute (rest-api C.9, C.13)."""
+    ListWebhooks: _aio.UnaryUnaryMultiCallable[_common_pb2.Empty, _billing_pb2.ListWebhooksResponse]  # type: ignore[assignment]
+    """--- outgoing webhooks of the caller's tenant (rest-api D.8)"""
+    GetWebhook: _aio.UnaryUnaryMultiCallable[_billing_pb2.WebhookRequest, _billing_pb2.Webhook]  # type: ignore[assignment]
+    CreateWebhook: _aio.UnaryUnaryMultiCallable[_billing_pb2.WebhookFields, _billing_pb2.Webhook]  # type: ignore[assignment]
+    UpdateWebhook: _aio.UnaryUnaryMultiCallable[_billing_pb2.UpdateWebhookRequest, _billing_pb2.Webhook]  # type: ignore[assignment]
+    DeleteWebhook: _aio.UnaryUnaryMultiCallable[_billing_pb2.WebhookRequest, _common_pb2.Empty]  # type: ignore[assignment]
 
 class BillingServicer(metaclass=_abc_1.ABCMeta):
     """Usage from events, each counted exactly once (rest-api D.8)."""
@@ -64,5 +80,49 @@ class BillingServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_common_pb2.Empty, _abc.Awaitable[_common_pb2.Empty]]:
         """API calls of one gateway process since its last report."""
+
+    @_abc_1.abstractmethod
+    def GetHistory(
+        self,
+        request: _billing_pb2.GetHistoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_pb2.GetHistoryResponse, _abc.Awaitable[_billing_pb2.GetHistoryResponse]]:
+        """Usage of datastores over time, recorded once a minute (rest-api C.9, C.13)."""
+
+    @_abc_1.abstractmethod
+    def ListWebhooks(
+        self,
+        request: _common_pb2.Empty,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_pb2.ListWebhooksResponse, _abc.Awaitable[_billing_pb2.ListWebhooksResponse]]:
+        """--- outgoing webhooks of the caller's tenant (rest-api D.8)"""
+
+    @_abc_1.abstractmethod
+    def GetWebhook(
+        self,
+        request: _billing_pb2.WebhookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_pb2.Webhook, _abc.Awaitable[_billing_pb2.Webhook]]: ...
+
+    @_abc_1.abstractmethod
+    def CreateWebhook(
+        self,
+        request: _billing_pb2.WebhookFields,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_pb2.Webhook, _abc.Awaitable[_billing_pb2.Webhook]]: ...
+
+    @_abc_1.abstractmethod
+    def UpdateWebhook(
+        self,
+        request: _billing_pb2.UpdateWebhookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_pb2.Webhook, _abc.Awaitable[_billing_pb2.Webhook]]: ...
+
+    @_abc_1.abstractmethod
+    def DeleteWebhook(
+        self,
+        request: _billing_pb2.WebhookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_common_pb2.Empty, _abc.Awaitable[_common_pb2.Empty]]: ...
 
 def add_BillingServicer_to_server(servicer: BillingServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

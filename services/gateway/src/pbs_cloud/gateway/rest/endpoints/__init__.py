@@ -18,7 +18,9 @@ from pbs_cloud.gateway.rest.endpoints import (
     nodes,
     notes,
     prune,
+    realms,
     remotes,
+    second_factors,
     sessions,
     status,
     sync,
@@ -28,12 +30,15 @@ from pbs_cloud.gateway.rest.endpoints import (
     traffic,
     users,
     verify,
+    webhooks,
 )
 
 AREAS: tuple[Area, ...] = (
     general.AREA,
     access.AREA,
     users.AREA,
+    second_factors.AREA,
+    realms.AREA,
     tokens.AREA,
     tenants.AREA,
     datastores.AREA,
@@ -55,6 +60,7 @@ AREAS: tuple[Area, ...] = (
     nodes.AREA,
     tasks.AREA,
     billing.AREA,
+    webhooks.AREA,
 )
 
 

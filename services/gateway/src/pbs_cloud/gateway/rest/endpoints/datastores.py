@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from pbs_cloud.gateway.rest.access import Anyone, Judged, Needs, holds
 from pbs_cloud.gateway.rest.calls import Call, Data
 from pbs_cloud.gateway.rest.endpoint import Area
 from pbs_cloud.gateway.rest.endpoints import store_config as config
+from pbs_cloud.gateway.rest.endpoints.history import STEPS, points, read_history, slots_of
 from pbs_cloud.gateway.rest.endpoints.shared import BACKEND_TYPE, CONFIG_DIGEST, without_none
 from pbs_cloud.gateway.rest.endpoints.stores import (
     MOUNT_STATUS,
@@ -31,7 +31,6 @@ _RRD: Final = {
     "timeframe": required(Enum(common.TIMEFRAMES)),
     "cf": required(Enum(("AVERAGE", "MAX"))),
 }
-_RRD_STEP: Final = {"hour": 60, "day": 60, "week": 1800, "month": 1800, "year": 21600, "decade": 604800}
 
 
 @AREA.get("admin/datastore", access=Anyone("datastores with rights on them or below"))
@@ -86,13 +85,12 @@ async def active_operations(call: Call) -> Any:
     access=Needs("/datastore/{store}", (P.DATASTORE_AUDIT, P.DATASTORE_BACKUP)),
 )
 async def datastore_rrd(call: Call) -> Any:
-    """Usage: the present point only, no history is kept."""
-    found = await call.clients.catalogue.datastore_status(call.ctx, call.text("store"))
-    step = _RRD_STEP[call.text("timeframe")]
-    now = int(time.time()) // step * step
-    return [
-        {"time": now, "total": float(found.total), "used": float(found.used), "available": float(found.avail)},
-    ]
+    """Usage over time, the oldest point first."""
+    store, timeframe = call.text("store"), call.text("timeframe")
+    await call.clients.catalogue.datastore_status(call.ctx, store)  # refuses where the datastore cannot be used
+    times, step = slots_of(timeframe), STEPS[timeframe]
+    found = await read_history(call, step, times[0], stores=[store], maximum=call.text("cf") == "MAX")
+    return points(times, step, found.get(store))
 
 
 @AREA.get("config/datastore", access=Anyone("datastores with `Datastore.Audit`"))

@@ -45,3 +45,18 @@ def host_metrics() -> dict[str, float]:
         "disk_used": ROOT_USED,
         "disk_available": ROOT_TOTAL - ROOT_USED,
     }
+
+
+def node_load() -> dict[str, float]:
+    """One point of ``nodes/{node}/rrd``, without its time."""
+    return {
+        "cpu": 0.0,
+        "iowait": 0.0,
+        "loadavg": 0.0,
+        "memtotal": MEMORY_TOTAL,
+        "memused": MEMORY_USED,
+        "swaptotal": SWAP_TOTAL,
+        "swapused": 0,
+        "total": ROOT_TOTAL,
+        "used": ROOT_USED,
+    }

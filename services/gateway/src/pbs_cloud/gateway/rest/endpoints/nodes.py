@@ -11,7 +11,8 @@ from pbs_cloud.contracts.rights import Privilege as P
 from pbs_cloud.gateway.rest.access import Anyone, Needs
 from pbs_cloud.gateway.rest.calls import Call, Data
 from pbs_cloud.gateway.rest.endpoint import Area
-from pbs_cloud.gateway.rest.endpoints.node_view import node_status
+from pbs_cloud.gateway.rest.endpoints.history import slots_of
+from pbs_cloud.gateway.rest.endpoints.node_view import node_load, node_status
 from pbs_cloud.gateway.rest.endpoints.shared import digest_of
 from pbs_cloud.gateway.schema import Enum, Param, String, common, optional, required
 
@@ -69,8 +70,8 @@ async def node_time(call: Call) -> Any:
     access=Needs("/system/status", (P.SYS_AUDIT,)),
 )
 async def rrd(call: Call) -> Any:
-    """Load over time: none is shown, since the host is shared."""
-    return []
+    """Load over time: constant, since the host is shared."""
+    return [{"time": moment, **node_load()} for moment in slots_of(call.text("timeframe"))]
 
 
 @AREA.get("nodes/{node}/config", access=Needs("/system", (P.SYS_AUDIT,)))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
+from pbs_cloud.contracts.billing import StoreHistory
 from pbs_cloud.contracts.chunkstore.types import TaskFilter
 from pbs_cloud.contracts.errors import Conflict, DataCorrupt, Unavailable
 from pbs_cloud.contracts.rights import Privilege as P
@@ -12,6 +14,7 @@ from pbs_cloud.contracts.rights import datastore_path
 from pbs_cloud.gateway.rest.access import Anyone, holds
 from pbs_cloud.gateway.rest.calls import Call, Data
 from pbs_cloud.gateway.rest.endpoint import Area
+from pbs_cloud.gateway.rest.endpoints.history import MONTH_SLOTS, MONTH_STEP, month, read_history
 from pbs_cloud.gateway.rest.endpoints.node_view import host_metrics
 from pbs_cloud.gateway.rest.endpoints.shared import BACKEND_TYPE
 from pbs_cloud.gateway.rest.endpoints.stores import MOUNT_STATUS, VisibleStore, gc_status_of, visible_stores
@@ -19,6 +22,7 @@ from pbs_cloud.gateway.schema import Integer, common, optional
 
 AREA = Area("Status")
 _STEP = 10
+RECENT_SECONDS = 1800
 
 
 @AREA.get("status", access=Anyone())
@@ -36,11 +40,14 @@ async def status_index(call: Call) -> Any:
 
 @AREA.get("status/datastore-usage", access=Anyone("datastores with rights on them or below"))
 async def datastore_usage(call: Call) -> Any:
-    """Usage of each datastore."""
-    return [await _usage(call, seen) for seen in await visible_stores(call)]
+    """Usage of each datastore, with the last month."""
+    seen = await visible_stores(call)
+    since = int(time.time()) - MONTH_SLOTS * MONTH_STEP
+    known = await read_history(call, MONTH_STEP, since) if any(store.full for store in seen) else {}
+    return [await _usage(call, store, known.get(store.store.name)) for store in seen]
 
 
-async def _usage(call: Call, seen: VisibleStore) -> dict[str, Any]:
+async def _usage(call: Call, seen: VisibleStore, history: StoreHistory | None) -> dict[str, Any]:
     shown: dict[str, Any] = {"store": seen.store.name, "mount-status": MOUNT_STATUS}
     if seen.full:
         try:
@@ -49,7 +56,7 @@ async def _usage(call: Call, seen: VisibleStore) -> dict[str, Any]:
             shown["error"] = error.message
         else:
             shown |= {"total": found.total, "used": found.used, "avail": found.avail}
-            shown["gc-status"] = gc_status_of(found)
+            shown |= {**month(history), "gc-status": gc_status_of(found)}
     return {**shown, "backend-type": BACKEND_TYPE}
 
 
@@ -62,23 +69,53 @@ async def _usage(call: Call, seen: VisibleStore) -> dict[str, Any]:
     access=Anyone("host values with `Sys.Audit` on `/system/status`, datastores with `Datastore.Audit`"),
 )
 async def metrics(call: Call) -> Any:
-    """Present values of host and datastores."""
-    now = int(time.time()) // _STEP * _STEP
-    if call.params["history"] and now <= call.params["start-time"]:
-        return {"data": []}
-    points: list[dict[str, Any]] = []
-    if holds(call.caller, "/system/status", P.SYS_AUDIT):
-        points += [_point("host", name, now, value) for name, value in host_metrics().items()]
-    for seen in await visible_stores(call):
-        if not holds(call.caller, datastore_path(seen.store.name), P.DATASTORE_AUDIT):
-            continue
+    """Values of host and datastores: the present ones, or those of the last half hour."""
+    now, host = int(time.time()), holds(call.caller, "/system/status", P.SYS_AUDIT)
+    if call.params["history"]:
+        return {"data": await _recent(call, now, call.params["start-time"], host)}
+    moment = now // _STEP * _STEP
+    found = _host_points(moment) if host else []
+    for store in await _audited(call):
         try:
-            found = await call.clients.catalogue.datastore_status(call.ctx, seen.store.name)
+            status = await call.clients.catalogue.datastore_status(call.ctx, store)
         except (Conflict, DataCorrupt):
             continue  # a store in maintenance has no values; its usage entry says why
-        values = {"disk_total": found.total, "disk_used": found.used, "disk_available": found.avail}
-        points += [_point(f"datastore/{seen.store.name}", name, now, value) for name, value in values.items()]
-    return {"data": points}
+        found += _store_points(store, moment, status.total, status.used, status.avail)
+    return {"data": found}
+
+
+async def _recent(call: Call, now: int, start: int, host: bool) -> list[dict[str, Any]]:
+    """Values later than ``start`` of the last half hour, a sample each minute."""
+    first = max(start + 1, now - RECENT_SECONDS)
+    if first > now:
+        return []
+    found: list[dict[str, Any]] = []
+    if host:
+        for moment in range(-(-first // 60) * 60, now + 1, 60):
+            found += _host_points(moment)
+    visible = set(await _audited(call))
+    history = await read_history(call, 60, first) if visible else {}
+    for store, slots in history.items():
+        if store not in visible:
+            continue
+        for number, values in enumerate(zip(slots.total, slots.used, slots.available, strict=True)):
+            if not math.isnan(values[1]):
+                found += _store_points(store, slots.start + number * 60, *values)
+    return found
+
+
+async def _audited(call: Call) -> list[str]:
+    names = [seen.store.name for seen in await visible_stores(call)]
+    return [name for name in names if holds(call.caller, datastore_path(name), P.DATASTORE_AUDIT)]
+
+
+def _host_points(moment: int) -> list[dict[str, Any]]:
+    return [_point("host", name, moment, value) for name, value in host_metrics().items()]
+
+
+def _store_points(store: str, moment: int, total: float, used: float, available: float) -> list[dict[str, Any]]:
+    values = {"disk_total": total, "disk_used": used, "disk_available": available}
+    return [_point(f"datastore/{store}", name, moment, value) for name, value in values.items()]
 
 
 def _point(source: str, metric: str, moment: int, value: float) -> dict[str, Any]:
