@@ -9,8 +9,8 @@ from pbs_cloud.runtime.database_urls import SERVICES_WITH_SCHEMA
 
 # Positions and versions, one row each: nothing in them belongs to a tenant.
 EXEMPT = {"alembic_version", "outbox_sequence", "inbox"}
-# `tenant` is keyed by the tenant itself, `signing_key` belongs to the system; both have their policies.
-OTHER_KEY = {"tenant", "signing_key"}
+# `tenant` is keyed by the tenant itself, the others belong to the system; all have their policies.
+OTHER_KEY = {"tenant", "signing_key", "login_failure"}
 _TABLES = """
     SELECT c.relname, c.relrowsecurity, c.relforcerowsecurity, c.relispartition,
            EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname IN ('tenant_id', 'tenant')

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from pbs_cloud.runtime.database import Database
 from pbs_cloud.runtime.grpc_channel import open_channel
 from pbs_cloud.runtime.lifecycle import Component
 from pbs_cloud.runtime.settings import Settings
+from testkit.servers import temporary_folder
 
 PASSWORD = "first-secret"
 
@@ -28,6 +31,14 @@ class ShiftedClock(Clock):
 
     def monotonic(self) -> float:
         return super().monotonic() + self.shift
+
+
+@functools.cache
+def secret_key_file() -> Path:
+    """The key for stored secrets, the same for all replicas."""
+    path = temporary_folder("key") / "secrets.key"
+    path.write_text(secrets.token_hex(32))
+    return path
 
 
 @dataclass
@@ -61,7 +72,14 @@ async def start_auth(
     database_url: str, run_dir: Path, *, nats_url: str = "nats://127.0.0.1:1", clock: ShiftedClock | None = None
 ) -> AuthProcess:
     """A running process; without ``nats_url`` its events stay in the outbox."""
-    settings = Settings(auth_database_url=database_url, nats_url=nats_url, run_dir=run_dir, data_dir=run_dir)
+    settings = Settings(
+        auth_database_url=database_url,
+        nats_url=nats_url,
+        run_dir=run_dir,
+        data_dir=run_dir,
+        secret_key_file=secret_key_file(),
+        openid_allow_internal=True,
+    )
     return await AuthProcess(settings, clock or ShiftedClock()).start()
 
 

@@ -7,8 +7,9 @@ import re
 import pytest
 from testkit.auth_service import PASSWORD, AuthWorld
 
-from pbs_cloud.contracts.auth import Credentials, Login, TokenSettings, UserSettings
+from pbs_cloud.contracts.auth import Credentials, TokenSettings, UserSettings
 from pbs_cloud.contracts.errors import InvalidArgument, Unauthenticated
+from pbs_cloud.contracts.login import Login
 from pbs_cloud.contracts.rights import privileges
 
 LOGIN_REFUSED = "^permission check failed\\.$"
@@ -217,7 +218,11 @@ async def test_a_disabled_or_expired_user_and_its_tokens_are_refused_at_once(
     for password in (PASSWORD, login.ticket, secret):
         await login_refused(world, "alice@pbs", password)
     await world.client.update_user(root, "alice@pbs", UserSettings(enable=True, expire=0))
-    await world.ticket(login)
+    assert await world.user("alice@pbs")
+    if settings.enable is False:
+        await request_refused(world, ticket=login.ticket)
+    else:
+        await world.ticket(login)
 
 
 async def test_an_expired_token_is_refused(world: AuthWorld) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pbs_cloud.auth.tickets import (
     TicketKey,
-    encode_userid,
+    encode_data,
     is_valid_csrf,
     key_for,
     make_csrf,
@@ -58,7 +58,7 @@ def test_the_csrf_token_is_a_sha3_mac() -> None:
 def test_what_was_made_is_read_back(login_id: uuid.UUID | None) -> None:
     subject = read_ticket([OTHER, KEY], make_ticket(KEY, "a%b@pbs", USER, NOW, login_id), NOW)
     assert subject is not None
-    assert (subject.userid, subject.user_uuid, subject.login_id) == ("a%b@pbs", USER, login_id)
+    assert (subject.userid, subject.ticket_id, subject.login_id) == ("a%b@pbs", USER, login_id)
 
 
 @pytest.mark.parametrize(("age", "valid"), [(0, True), (7200, True), (7201, False), (-300, True), (-301, False)])
@@ -116,7 +116,7 @@ def test_a_key_signs_from_its_time_on() -> None:
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_different_users_have_different_data_parts(one: str, two: str) -> None:
     try:
-        first, second = encode_userid(one), encode_userid(two)
+        first, second = encode_data(one), encode_data(two)
     except UnicodeEncodeError:
         return
     assert (first == second) == (one == two)

@@ -11,6 +11,9 @@ import grpc
 from pbs_cloud.contracts.client import ServiceClient
 from pbs_cloud.contracts.codec import from_message
 from pbs_cloud.contracts.context import AclEntry, CallContext, Caller
+from pbs_cloud.contracts.login import Login
+from pbs_cloud.contracts.realms import RealmsClient
+from pbs_cloud.contracts.second_factor import SecondFactorClient
 from pbs_cloud.proto.auth.v1 import auth_pb2 as pb
 from pbs_cloud.proto.auth.v1 import auth_pb2_grpc
 from pbs_cloud.proto.common.v1 import common_pb2
@@ -26,16 +29,6 @@ class Credentials:
     token_id: str | None = None
     token_secret: str | None = None
     bearer_secret: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """A successful login; ``csrf_token`` is ``invalid`` for a partial (second factor) ticket."""
-
-    username: str
-    ticket: str
-    csrf_token: str
-    tenant_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +64,8 @@ class User:
     permission: str | None = None
     last_login: int | None = None
     tokens: tuple[ApiToken, ...] = ()
+    totp_locked: bool = False
+    tfa_locked_until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +111,15 @@ def _fields(settings: UserSettings | TokenSettings) -> dict[str, Any]:
 
 
 class AuthClient(ServiceClient):
-    """Calls of ``pbs_cloud.proto.auth.v1.Auth``. Every method raises a ``PbsError``."""
+    """Calls of ``pbs_cloud.proto.auth.v1.Auth``. Every method raises a ``PbsError``.
+
+    ``factors`` and ``realms``: the calls about second factors and realms, on the same channel.
+    """
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         super().__init__(channel)
+        self.factors = SecondFactorClient(channel)
+        self.realms = RealmsClient(channel)
         self._stub = auth_pb2_grpc.AuthStub(channel)
 
     async def authenticate(self, credentials: Credentials, client_address: str = "") -> Caller:
@@ -139,7 +139,11 @@ class AuthClient(ServiceClient):
         tfa_challenge: str | None = None,
         client_address: str = "",
     ) -> Login:
-        """A new ticket for a password, a valid ticket of the user, or a token secret (rest-api C.2)."""
+        """A new ticket for a password, a valid ticket of the user, or a token secret (rest-api C.2).
+
+        A user with second factors gets a partial ticket first: it is the ``tfa_challenge`` of a second call, whose
+        ``password`` is the answer (``totp:…``, ``recovery:…``).
+        """
         request = pb.LoginRequest(
             username=username,
             password=password,

@@ -134,6 +134,13 @@ class Unavailable(PbsError):
     status = grpc.StatusCode.UNAVAILABLE
 
 
+class Unsupported(PbsError):
+    """The call is not offered for this object: users of some realms have no password here."""
+
+    code = "unsupported"
+    status = grpc.StatusCode.UNIMPLEMENTED
+
+
 def _all_classes(base: type[PbsError]) -> list[type[PbsError]]:
     return [base, *(found for sub in base.__subclasses__() for found in _all_classes(sub))]
 

@@ -1,4 +1,4 @@
-"""The server's ticket keys: in Postgres, shared by all replicas, replaced in time (rest-api E.12)."""
+"""The server's ticket keys: sealed in Postgres, shared by all replicas, replaced in time (rest-api E.12)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pbs_cloud.runtime.clock import SYSTEM_CLOCK, Clock
 from pbs_cloud.runtime.database import Connection, Database
 from pbs_cloud.runtime.lifecycle import Component
 from pbs_cloud.runtime.logging import get_logger
+from pbs_cloud.runtime.secret_box import SecretBox
 
 # A new key is announced this long before it signs: every replica has read it by then.
 LEAD_SECONDS = 600
@@ -20,6 +21,7 @@ ROTATION_SECONDS = 30 * 86_400
 # A key is kept this long after its successor began to sign: nothing it signed is valid any more.
 OVERLAP_SECONDS = LIFETIME_SECONDS + CLOCK_SKEW_SECONDS + LEAD_SECONDS
 
+_KEY_BYTES = 32
 _REFRESH_SECONDS = 60.0
 _LOCK = "pbs-cloud auth keys"
 _log = get_logger(__name__)
@@ -30,8 +32,9 @@ class KeyRing(Component):
 
     name = "ticket keys"
 
-    def __init__(self, database: Database, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, database: Database, box: SecretBox, clock: Clock = SYSTEM_CLOCK) -> None:
         self._database = database
+        self._box = box
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
         self.keys: tuple[TicketKey, ...] = ()
@@ -55,12 +58,59 @@ class KeyRing(Component):
         """Read all keys; makes a new one when the newest is old, drops those that nothing needs any more."""
         now = int(self._clock.time())
         async with self._database.system() as connection:
-            keys = await _read(connection)
+            keys = await self._read(connection)
             if _needs_new(keys, now) or _superseded(keys, now):
                 await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", _LOCK)
-                await _rotate(connection, await _read(connection), now)
-                keys = await _read(connection)
+                await self._rotate(connection, await self._read(connection), now)
+                keys = await self._read(connection)
         self.keys = keys
+
+    async def _read(self, connection: Connection) -> tuple[TicketKey, ...]:
+        """All keys; those that were stored as they are, before secrets were sealed, are sealed now."""
+        rows = await connection.fetch("SELECT * FROM signing_key ORDER BY active_from")
+        found = []
+        for row in rows:
+            seed, secret = bytes(row["ticket_seed"]), bytes(row["csrf_secret"])
+            if len(seed) == _KEY_BYTES:
+                key = TicketKey(row["active_from"], seed, secret)
+                await connection.execute(
+                    "UPDATE signing_key SET ticket_seed = $2, csrf_secret = $3 WHERE id = $1",
+                    row["id"],
+                    *self._sealed(key),
+                )
+            else:
+                key = self._opened(row["active_from"], seed, secret)
+            found.append(key)
+        return tuple(found)
+
+    async def _rotate(self, connection: Connection, keys: tuple[TicketKey, ...], now: int) -> None:
+        if _needs_new(keys, now):
+            # the very first key signs at once, also by a clock that is behind
+            active_from = now + LEAD_SECONDS if keys else now - OVERLAP_SECONDS
+            fresh = TicketKey(active_from, secrets.token_bytes(_KEY_BYTES), secrets.token_bytes(_KEY_BYTES))
+            await connection.execute(
+                "INSERT INTO signing_key (active_from, ticket_seed, csrf_secret) VALUES ($1, $2, $3)",
+                active_from,
+                *self._sealed(fresh),
+            )
+        await connection.execute(
+            "DELETE FROM signing_key WHERE active_from = ANY($1::bigint[])", _superseded(keys, now)
+        )
+
+    def _sealed(self, key: TicketKey) -> tuple[bytes, bytes]:
+        owner = f"signing_key:{key.active_from}"
+        return (
+            self._box.seal(key.ticket_seed.hex(), f"{owner}:ticket"),
+            self._box.seal(key.csrf_secret.hex(), f"{owner}:csrf"),
+        )
+
+    def _opened(self, active_from: int, seed: bytes, secret: bytes) -> TicketKey:
+        owner = f"signing_key:{active_from}"
+        return TicketKey(
+            active_from,
+            bytes.fromhex(self._box.open(seed, f"{owner}:ticket")),
+            bytes.fromhex(self._box.open(secret, f"{owner}:csrf")),
+        )
 
     async def _refresh_for_ever(self) -> None:
         while True:
@@ -82,21 +132,3 @@ def _superseded(keys: tuple[TicketKey, ...], now: int) -> list[int]:
     """Keys (by ``active_from``) whose successor signs for so long that nothing of theirs is valid."""
     limit = now - OVERLAP_SECONDS
     return [key.active_from for key, successor in pairwise(keys) if successor.active_from < limit]
-
-
-async def _rotate(connection: Connection, keys: tuple[TicketKey, ...], now: int) -> None:
-    if _needs_new(keys, now):
-        # the very first key signs at once, also by a clock that is behind
-        active_from = now + LEAD_SECONDS if keys else now - OVERLAP_SECONDS
-        await connection.execute(
-            "INSERT INTO signing_key (active_from, ticket_seed, csrf_secret) VALUES ($1, $2, $3)",
-            active_from,
-            secrets.token_bytes(32),
-            secrets.token_bytes(32),
-        )
-    await connection.execute("DELETE FROM signing_key WHERE active_from = ANY($1::bigint[])", _superseded(keys, now))
-
-
-async def _read(connection: Connection) -> tuple[TicketKey, ...]:
-    rows = await connection.fetch("SELECT active_from, ticket_seed, csrf_secret FROM signing_key ORDER BY active_from")
-    return tuple(TicketKey(row["active_from"], bytes(row["ticket_seed"]), bytes(row["csrf_secret"])) for row in rows)

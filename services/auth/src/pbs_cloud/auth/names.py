@@ -104,6 +104,12 @@ def check_tenant_name(value: str) -> None:
     _check_pattern("name", value, _TENANT_NAME_RE)
 
 
+def check_realm(value: str) -> None:
+    """Name of a realm (rest-api A.4)."""
+    check_length("realm", value, 2, 32)
+    _check_pattern("realm", value, _SAFE_ID_RE)
+
+
 def check_slug(value: str) -> None:
     """A tenant's realm (rest-api E.2)."""
     check_length("slug", value, 2, 32)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pbs_cloud.auth.authentication import Authenticator
 from pbs_cloud.auth.guard import holds
+from pbs_cloud.auth.login import Logins
 from pbs_cloud.auth.names import check_length, check_password, check_userid
 from pbs_cloud.auth.user_service import UserService
 from pbs_cloud.contracts.context import SYSTEM_AUTH_ID, CallContext, Caller
@@ -14,8 +14,8 @@ from pbs_cloud.contracts.rights import Privilege
 class PasswordChange:
     """The caller confirms with its own password, then sets one for itself or, with the right, for another user."""
 
-    def __init__(self, authenticator: Authenticator, users: UserService) -> None:
-        self._authenticator = authenticator
+    def __init__(self, logins: Logins, users: UserService) -> None:
+        self._logins = logins
         self._users = users
 
     async def change(self, ctx: CallContext, userid: str, password: str, confirmation: str | None) -> None:
@@ -26,18 +26,14 @@ class PasswordChange:
         realm = check_userid(userid)
         check_password(password)
         if caller.auth_id != SYSTEM_AUTH_ID:
-            await self._confirm(caller.auth_id, confirmation)
+            if confirmation is not None:
+                check_length("confirmation-password", confirmation, 1, 1024)
+            await self._logins.require_password(ctx, confirmation)
         if not _may_change(caller, userid, realm):
             raise InvalidArgument("you are not authorized to change the password.")
+        await self._users.require_passwords(realm)
         if not await self._users.set_password(ctx, userid, password):
             raise Unauthenticated("no such user")
-
-    async def _confirm(self, userid: str, confirmation: str | None) -> None:
-        if confirmation is None:
-            raise Unauthenticated("missing password")
-        check_length("confirmation-password", confirmation, 1, 1024)
-        if not await self._authenticator.confirm_password(userid, confirmation):
-            raise Unauthenticated("invalid credentials")
 
 
 def _may_change(caller: Caller, userid: str, realm: str) -> bool:

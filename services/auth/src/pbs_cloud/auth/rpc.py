@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 
 from pbs_cloud.auth.acl_service import AclService
 from pbs_cloud.auth.authentication import Authenticator
+from pbs_cloud.auth.login import Logins
 from pbs_cloud.auth.password_change import PasswordChange
 from pbs_cloud.auth.root import ensure_root
 from pbs_cloud.auth.tenant_service import TenantService
@@ -22,7 +23,7 @@ from pbs_cloud.runtime.database import Database
 from pbs_cloud.runtime.grpc_server import RpcContext
 
 
-def _given(request: Message, name: str) -> Any:
+def given(request: Message, name: str) -> Any:
     """The value of an optional field, None when it is absent."""
     return getattr(request, name) if request.HasField(name) else None
 
@@ -34,50 +35,52 @@ class AuthRpc:
         self,
         database: Database,
         authenticator: Authenticator,
+        logins: Logins,
         users: UserService,
         tokens: TokenService,
     ) -> None:
         self._database = database
         self._authenticator = authenticator
+        self._logins = logins
         self._users = users
         self._tokens = tokens
         self._acl = AclService(database)
         self._tenants = TenantService(database)
-        self._passwords = PasswordChange(authenticator, users)
+        self._passwords = PasswordChange(logins, users)
 
     async def Authenticate(self, request: pb.AuthenticateRequest, context: RpcContext) -> common_pb2.Caller:
         caller = await self._authenticator.authenticate(from_message(request, Credentials))
         return to_message(caller, common_pb2.Caller)
 
     async def Login(self, request: pb.LoginRequest, context: RpcContext) -> pb.LoginResponse:
-        login = await self._authenticator.login(
+        login = await self._logins.login(
             request.username,
-            _given(request, "password"),
-            _given(request, "cookie_ticket"),
-            _given(request, "tfa_challenge"),
+            given(request, "password"),
+            given(request, "cookie_ticket"),
+            given(request, "tfa_challenge"),
             request.client_address,
         )
         return to_message(login, pb.LoginResponse)
 
     async def ChangePassword(self, request: pb.ChangePasswordRequest, context: RpcContext) -> common_pb2.Empty:
-        confirmation = _given(request, "confirmation_password")
+        confirmation = given(request, "confirmation_password")
         await self._passwords.change(context.call, request.userid, request.password, confirmation)
         return common_pb2.Empty()
 
     async def ListPermissions(
         self, request: pb.ListPermissionsRequest, context: RpcContext
     ) -> pb.ListPermissionsResponse:
-        found = await self._acl.permissions(context.call, _given(request, "auth_id"), _given(request, "path"))
+        found = await self._acl.permissions(context.call, given(request, "auth_id"), given(request, "path"))
         paths = [pb.ListPermissionsResponse.Path(path=path, privileges=held) for path, held in found.items()]
         return pb.ListPermissionsResponse(paths=paths)
 
     async def ListAcl(self, request: pb.ListAclRequest, context: RpcContext) -> pb.ListAclResponse:
-        entries, digest = await self._acl.list_entries(context.call, _given(request, "path"), request.exact)
+        entries, digest = await self._acl.list_entries(context.call, given(request, "path"), request.exact)
         return pb.ListAclResponse(entries=[to_message(e, common_pb2.AclEntry) for e in entries], digest=digest)
 
     async def UpdateAcl(self, request: pb.UpdateAclRequest, context: RpcContext) -> common_pb2.Empty:
         entry = AclEntry(request.path, request.auth_id, request.role, request.propagate)
-        await self._acl.update(context.call, entry, delete=request.delete, digest=_given(request, "digest"))
+        await self._acl.update(context.call, entry, delete=request.delete, digest=given(request, "digest"))
         return common_pb2.Empty()
 
     async def CheckAuthId(self, request: pb.CheckAuthIdRequest, context: RpcContext) -> pb.CheckAuthIdResponse:
@@ -92,17 +95,17 @@ class AuthRpc:
         return pb.UserResponse(user=to_message(user, pb.User), digest=digest)
 
     async def CreateUser(self, request: pb.CreateUserRequest, context: RpcContext) -> pb.User:
-        settings, tenant_id = from_message(request, UserSettings), _given(request, "tenant_id")
+        settings, tenant_id = from_message(request, UserSettings), given(request, "tenant_id")
         return to_message(await self._users.create(context.call, request.userid, settings, tenant_id), pb.User)
 
     async def UpdateUser(self, request: pb.UpdateUserRequest, context: RpcContext) -> common_pb2.Empty:
-        settings, digest = from_message(request, UserSettings), _given(request, "digest")
+        settings, digest = from_message(request, UserSettings), given(request, "digest")
         await self._users.update(context.call, request.userid, settings, list(request.delete), digest)
         return common_pb2.Empty()
 
     async def DeleteUser(self, request: pb.DeleteUserRequest, context: RpcContext) -> pb.User:
         if "@" in request.user:
-            removed = await self._users.delete(context.call, request.user, _given(request, "digest"))
+            removed = await self._users.delete(context.call, request.user, given(request, "digest"))
         else:
             removed = await self._users.delete_by_id(context.call, request.user)
         return to_message(removed, pb.User)
@@ -121,7 +124,7 @@ class AuthRpc:
             request.userid,
             request.name,
             from_message(request, TokenSettings),
-            _given(request, "digest"),
+            given(request, "digest"),
             level_within_user=request.level_within_user,
         )
         return pb.CreateTokenResponse(token=to_message(token, pb.Token), secret=secret)
@@ -134,7 +137,7 @@ class AuthRpc:
             from_message(request, TokenSettings),
             regenerate=request.regenerate,
             delete=list(request.delete),
-            digest=_given(request, "digest"),
+            digest=given(request, "digest"),
         )
         return pb.UpdateTokenResponse(secret=secret)
 
@@ -142,7 +145,7 @@ class AuthRpc:
         if request.HasField("id"):
             await self._tokens.delete_by_id(context.call, request.id)
         else:
-            await self._tokens.delete(context.call, request.userid, request.name, _given(request, "digest"))
+            await self._tokens.delete(context.call, request.userid, request.name, given(request, "digest"))
         return common_pb2.Empty()
 
     async def ListTenants(self, request: common_pb2.Empty, context: RpcContext) -> pb.ListTenantsResponse:
@@ -156,15 +159,15 @@ class AuthRpc:
         tenant = await self._tenants.create(
             context.call,
             request.name,
-            _given(request, "slug"),
-            _given(request, "quota_bytes"),
+            given(request, "slug"),
+            given(request, "quota_bytes"),
             dict(request.metadata),
         )
         return to_message(tenant, pb.Tenant)
 
     async def UpdateTenant(self, request: pb.UpdateTenantRequest, context: RpcContext) -> pb.Tenant:
         names = ("name", "quota_bytes", "active", "maintenance")
-        changes = {name: value for name in names if (value := _given(request, name)) is not None}
+        changes = {name: value for name in names if (value := given(request, name)) is not None}
         if request.set_metadata:
             changes["metadata"] = dict(request.metadata)
         if request.clear_quota:

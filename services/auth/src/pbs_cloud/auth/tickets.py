@@ -1,8 +1,12 @@
 """Tickets and CSRF tokens (wire-protocol 3.3) as pure functions of user, second and key.
 
-``PBS:DATA:TIME::SIG``: DATA is the percent-encoded userid. SIG holds an Ed25519 signature, the id of the user's row (so
-that a ticket ends with the user, even if another one of that name is made) and, if the ticket stands for an API token,
-the id of the token's present secret. The signature covers ``PBS:DATA:TIME:`` and those ids.
+``PBS:DATA:TIME::SIG``: DATA is the percent-encoded userid. SIG holds an Ed25519 signature, the user's ticket id (so
+that a ticket ends with the user, even if another one of that name is made, or when all its tickets are revoked) and, if
+the ticket stands for an API token, the id of the token's present secret. The signature covers ``PBS:DATA:TIME:`` and
+those ids.
+
+A partial ticket, which only asks for the second factor (wire-protocol 3.6), has ``!tfa!`` and percent-encoded JSON as
+DATA; its signature covers a mark and the userid as well, so that neither kind passes for the other.
 """
 
 from __future__ import annotations
@@ -11,9 +15,10 @@ import base64
 import binascii
 import hashlib
 import hmac
+import json
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import unquote_to_bytes
@@ -23,10 +28,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 LIFETIME_SECONDS = 7200
 CLOCK_SKEW_SECONDS = 300
+PARTIAL_SECONDS = 600
+PARTIAL_SKEW_SECONDS = 60
 PREFIX = "PBS"
 
 _TICKET_RE = re.compile(r"PBS:([^:\s]+):([0-9A-F]{8,16})::([A-Za-z0-9+/]+)")
 _CSRF_RE = re.compile(r"([0-9A-F]{8,16}):([A-Za-z0-9+/]+)")
+_PARTIAL = "!tfa!"
 _SIGNATURE_BYTES = 64
 _ID_BYTES = 16
 
@@ -53,26 +61,24 @@ class TicketSubject:
     """Whom a ticket names. ``login_id`` only if it stands for an API token of the user."""
 
     userid: str
-    user_uuid: uuid.UUID
+    ticket_id: uuid.UUID
     login_id: uuid.UUID | None
 
 
-def encode_userid(userid: str) -> str:
+def encode_data(text: str) -> str:
     """DATA of a ticket: control characters, ``:``, ``%`` and non-ASCII bytes as ``%XX``.
 
     ``%`` is encoded as well, so that no user name decodes to another one.
     """
-    return "".join(
-        chr(byte) if 0x20 <= byte < 0x7F and byte not in b":%" else f"%{byte:02X}" for byte in userid.encode()
-    )
+    return "".join(chr(byte) if 0x20 <= byte < 0x7F and byte not in b":%" else f"%{byte:02X}" for byte in text.encode())
 
 
-def _decode_userid(data: str) -> str | None:
+def _decode_data(data: str) -> str | None:
     try:
-        userid = unquote_to_bytes(data).decode()
+        text = unquote_to_bytes(data).decode()
     except UnicodeError:
         return None
-    return userid if encode_userid(userid) == data else None
+    return text if encode_data(text) == data else None
 
 
 def _to_base64(data: bytes) -> str:
@@ -99,11 +105,38 @@ def key_for(keys: Sequence[TicketKey], moment: int) -> TicketKey:
     return max(candidates, key=lambda key: key.active_from)
 
 
-def make_ticket(key: TicketKey, userid: str, user_uuid: uuid.UUID, now: int, login_id: uuid.UUID | None = None) -> str:
+def make_ticket(key: TicketKey, userid: str, ticket_id: uuid.UUID, now: int, login_id: uuid.UUID | None = None) -> str:
     """A ticket text; equal for equal arguments."""
-    plain = f"{PREFIX}:{encode_userid(userid)}:{now:08X}"
-    ids = user_uuid.bytes + (login_id.bytes if login_id else b"")
+    plain = f"{PREFIX}:{encode_data(userid)}:{now:08X}"
+    ids = ticket_id.bytes + (login_id.bytes if login_id else b"")
     return f"{plain}::{_to_base64(key.private.sign(_signed(plain, ids)) + ids)}"
+
+
+def make_partial_ticket(
+    key: TicketKey, userid: str, ticket_id: uuid.UUID, now: int, available: Mapping[str, object]
+) -> str:
+    """The ticket that the second factor answers; ``available``: what may be answered."""
+    text = _PARTIAL + json.dumps(available, separators=(",", ":"))
+    plain = f"{PREFIX}:{encode_data(text)}:{now:08X}"
+    return f"{plain}::{_to_base64(key.private.sign(_signed_partial(plain, userid, ticket_id)))}"
+
+
+def is_partial_ticket(keys: Sequence[TicketKey], text: str, userid: str, ticket_id: uuid.UUID, now: float) -> bool:
+    """Whether ``text`` is a partial ticket of this user that has not expired."""
+    found = _TICKET_RE.fullmatch(text)
+    if found is None:
+        return False
+    data, issued_at, signature = _decode_data(found[1]), int(found[2], 16), _from_base64(found[3])
+    if data is None or signature is None or not data.startswith(_PARTIAL):
+        return False
+    if not -PARTIAL_SKEW_SECONDS <= now - issued_at <= PARTIAL_SECONDS:
+        return False
+    message = _signed_partial(text.rpartition("::")[0], userid, ticket_id)
+    return any(_verifies(key, signature, message) for key in keys)
+
+
+def _signed_partial(plain: str, userid: str, ticket_id: uuid.UUID) -> bytes:
+    return plain.encode() + b":" + _PARTIAL.encode() + userid.encode() + b":" + ticket_id.bytes
 
 
 def _signed(plain: str, ids: bytes) -> bytes:
@@ -115,7 +148,7 @@ def read_ticket(keys: Sequence[TicketKey], text: str, now: float) -> TicketSubje
     found = _TICKET_RE.fullmatch(text)
     if found is None:
         return None
-    userid, issued_at, sealed = _decode_userid(found[1]), int(found[2], 16), _from_base64(found[3])
+    userid, issued_at, sealed = _decode_data(found[1]), int(found[2], 16), _from_base64(found[3])
     if userid is None or sealed is None or not _is_fresh(issued_at, now):
         return None
     signature, ids = sealed[:_SIGNATURE_BYTES], sealed[_SIGNATURE_BYTES:]

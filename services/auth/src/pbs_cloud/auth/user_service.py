@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 
-from pbs_cloud.auth.db import acl, tenants, tokens, users
+from pbs_cloud.auth.db import acl, factors, openid, tenants, tokens, users
 from pbs_cloud.auth.db.changes import Change, change, check_digest, read_revisions
 from pbs_cloud.auth.db.users import UserRow
 from pbs_cloud.auth.guard import denied, holds, protect_operator, require_operator, require_user_access
@@ -18,7 +18,7 @@ from pbs_cloud.auth.passwords import Passwords
 from pbs_cloud.auth.views import group_by_auth_id, user_view
 from pbs_cloud.contracts.auth import User, UserSettings
 from pbs_cloud.contracts.context import SYSTEM_AUTH_ID, CallContext
-from pbs_cloud.contracts.errors import AlreadyExists, InvalidArgument, NotFound
+from pbs_cloud.contracts.errors import AlreadyExists, InvalidArgument, NotFound, Unsupported
 from pbs_cloud.contracts.rights import Privilege
 from pbs_cloud.runtime.clock import SYSTEM_CLOCK, Clock
 from pbs_cloud.runtime.database import Connection, Database
@@ -80,6 +80,8 @@ class UserService:
         if settings.password is not None:
             values["password_hash"] = await self._passwords.hash(settings.password)
         await self._check_realm(realm, target, any_realm)
+        if settings.password is not None:
+            await self.require_passwords(realm)
         async with change(self._database, ctx, target, self._clock) as running:
             row = await self._insert(running, userid, values)
             if level is not None:
@@ -99,7 +101,10 @@ class UserService:
         if settings.password is not None:
             if not holds(ctx.caller, "/access/users", Privilege.PERMISSIONS_MODIFY):
                 raise InvalidArgument("you are not authorized to change the password.")
+            await self.require_passwords(check_userid(userid))
             values["password_hash"] = await self._passwords.hash(settings.password)
+        if settings.password is not None or settings.enable is False:
+            values["ticket_id"] = str(uuid.uuid4())  # an administrator's change ends all tickets of the user
         values |= dict.fromkeys(delete)
         async with change(self._database, ctx, ctx.tenant_id, self._clock) as running:
             row = await require_user(running.connection, ctx.tenant_id, userid)
@@ -162,6 +167,12 @@ class UserService:
             raise denied()
         return level
 
+    async def require_passwords(self, realm: str) -> None:
+        """Raises ``Unsupported`` for a realm whose users log in elsewhere."""
+        async with self._database.system() as connection:
+            if await openid.by_name(connection, realm) is not None:
+                raise Unsupported(f"users of realm '{realm}' have no password here")
+
     async def _check_realm(self, realm: str, tenant_id: str, any_realm: bool) -> None:
         """A tenant's users have its own realms; the operator may choose any that is no other tenant's (E.2)."""
         async with self._database.system() as connection:
@@ -216,7 +227,10 @@ class UserService:
             owned: dict[uuid.UUID, list[Any]] = {}
             for token in await tokens.all_tokens(connection, tenant_id) if include_tokens else ():
                 owned.setdefault(token.user_id, []).append(token)
-        return [user_view(row, entries, owned.get(row.id, ())) for row in rows], revisions.users_digest
+            states = await factors.all_states(connection, tenant_id)
+        now = self._clock.time()
+        found = [user_view(row, entries, owned.get(row.id, ()), states.get(row.id), now) for row in rows]
+        return found, revisions.users_digest
 
 
 async def require_user(connection: Connection, tenant_id: str, userid: str) -> UserRow:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pbs_cloud.auth.db.factors import FactorState
 from pbs_cloud.auth.db.tokens import TokenRow
 from pbs_cloud.auth.db.users import UserRow
 from pbs_cloud.auth.levels import level_of
+from pbs_cloud.auth.second_factor import is_totp_locked
 from pbs_cloud.contracts.auth import ApiToken, User
 from pbs_cloud.contracts.context import AclEntry
 
@@ -34,7 +36,14 @@ def token_view(row: TokenRow, acl: dict[str, list[AclEntry]]) -> ApiToken:
     )
 
 
-def user_view(row: UserRow, acl: dict[str, list[AclEntry]], tokens: Iterable[TokenRow] = ()) -> User:
+def user_view(
+    row: UserRow,
+    acl: dict[str, list[AclEntry]],
+    tokens: Iterable[TokenRow] = (),
+    state: FactorState | None = None,
+    now: float = 0.0,
+) -> User:
+    locked_until = state.locked_until if state is not None and state.locked_until > now else None
     return User(
         id=str(row.id),
         tenant_id=row.tenant_id,
@@ -49,4 +58,6 @@ def user_view(row: UserRow, acl: dict[str, list[AclEntry]], tokens: Iterable[Tok
         permission=level_of(acl.get(row.userid, ()), row.userid),
         last_login=row.last_login,
         tokens=tuple(token_view(token, acl) for token in tokens),
+        totp_locked=state is not None and is_totp_locked(state),
+        tfa_locked_until=locked_until,
     )

@@ -37,6 +37,7 @@ STOCK_STATUS: Final[StatusMap] = {
     e.DataCorrupt: 400,
     e.NoSpace: 507,
     e.Unavailable: 503,
+    e.Unsupported: 501,
 }
 EXTRA_STATUS: Final[StatusMap] = {**STOCK_STATUS, e.NotFound: 404, e.AlreadyExists: 400, e.Conflict: 409}
 UPGRADE_STATUS: Final[StatusMap] = {**STOCK_STATUS, e.NamespaceNotFound: 404}

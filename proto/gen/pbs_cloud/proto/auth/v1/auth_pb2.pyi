@@ -134,7 +134,7 @@ class CheckAuthIdResponse(_message.Message):
     def __init__(self, active: _Optional[bool] = ...) -> None: ...
 
 class User(_message.Message):
-    __slots__ = ("id", "tenant_id", "userid", "comment", "firstname", "lastname", "email", "enable", "expire", "tokens", "permission", "created_at", "last_login")
+    __slots__ = ("id", "tenant_id", "userid", "comment", "firstname", "lastname", "email", "enable", "expire", "tokens", "permission", "created_at", "last_login", "totp_locked", "tfa_locked_until")
     ID_FIELD_NUMBER: _ClassVar[int]
     TENANT_ID_FIELD_NUMBER: _ClassVar[int]
     USERID_FIELD_NUMBER: _ClassVar[int]
@@ -148,6 +148,8 @@ class User(_message.Message):
     PERMISSION_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     LAST_LOGIN_FIELD_NUMBER: _ClassVar[int]
+    TOTP_LOCKED_FIELD_NUMBER: _ClassVar[int]
+    TFA_LOCKED_UNTIL_FIELD_NUMBER: _ClassVar[int]
     id: str
     tenant_id: str
     userid: str
@@ -161,7 +163,9 @@ class User(_message.Message):
     permission: str
     created_at: int
     last_login: int
-    def __init__(self, id: _Optional[str] = ..., tenant_id: _Optional[str] = ..., userid: _Optional[str] = ..., comment: _Optional[str] = ..., firstname: _Optional[str] = ..., lastname: _Optional[str] = ..., email: _Optional[str] = ..., enable: _Optional[bool] = ..., expire: _Optional[int] = ..., tokens: _Optional[_Iterable[_Union[Token, _Mapping]]] = ..., permission: _Optional[str] = ..., created_at: _Optional[int] = ..., last_login: _Optional[int] = ...) -> None: ...
+    totp_locked: bool
+    tfa_locked_until: int
+    def __init__(self, id: _Optional[str] = ..., tenant_id: _Optional[str] = ..., userid: _Optional[str] = ..., comment: _Optional[str] = ..., firstname: _Optional[str] = ..., lastname: _Optional[str] = ..., email: _Optional[str] = ..., enable: _Optional[bool] = ..., expire: _Optional[int] = ..., tokens: _Optional[_Iterable[_Union[Token, _Mapping]]] = ..., permission: _Optional[str] = ..., created_at: _Optional[int] = ..., last_login: _Optional[int] = ..., totp_locked: _Optional[bool] = ..., tfa_locked_until: _Optional[int] = ...) -> None: ...
 
 class Token(_message.Message):
     __slots__ = ("id", "user_id", "tokenid", "name", "comment", "enable", "expire", "permission", "created_at", "last_used")

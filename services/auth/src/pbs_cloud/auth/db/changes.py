@@ -21,11 +21,12 @@ PRODUCER = "auth"
 
 @dataclass(frozen=True, slots=True)
 class Revisions:
-    """Numbers that change with each change of a tenant's users and tokens, and of its ACL."""
+    """Numbers that change with each change of a tenant's users and tokens, of its ACL, and of its realms."""
 
     salt: uuid.UUID
     users: int
     acl: int
+    realms: int
 
     @property
     def users_digest(self) -> str:
@@ -36,19 +37,24 @@ class Revisions:
     def acl_digest(self) -> str:
         return self._digest("acl", self.acl)
 
+    @property
+    def realms_digest(self) -> str:
+        """As ``users_digest``."""
+        return self._digest("realms", self.realms)
+
     def _digest(self, what: str, revision: int) -> str:
         return hashlib.sha256(f"{self.salt}:{what}:{revision}".encode()).hexdigest()
 
 
 async def read_revisions(connection: Connection, tenant_id: str) -> Revisions:
     """Raises ``NotFound`` when the tenant is gone."""
-    statement = "SELECT salt, users_revision, acl_revision FROM tenant WHERE id = $1"
+    statement = "SELECT salt, users_revision, acl_revision, realms_revision FROM tenant WHERE id = $1"
     return _revisions(tenant_id, await connection.fetchrow(statement, tenant_id))
 
 
 async def _lock_revisions(connection: Connection, tenant_id: str) -> Revisions:
     """As ``read_revisions``; nobody else changes the tenant until the commit."""
-    statement = "SELECT salt, users_revision, acl_revision FROM tenant WHERE id = $1 FOR NO KEY UPDATE"
+    statement = "SELECT salt, users_revision, acl_revision, realms_revision FROM tenant WHERE id = $1 FOR NO KEY UPDATE"
     return _revisions(tenant_id, await connection.fetchrow(statement, tenant_id))
 
 
@@ -74,6 +80,7 @@ class Change:
     revisions: Revisions
     users_touched: bool = False
     acl_touched: bool = False
+    realms_touched: bool = False
     affected: set[str] = field(default_factory=set)
 
     async def audit(self, action: str, target: str, detail: Mapping[str, object] | None = None) -> None:
@@ -116,10 +123,12 @@ async def change(
         running = Change(connection, ctx, tenant_id, await _lock_revisions(connection, tenant_id))
         yield running
         await connection.execute(
-            "UPDATE tenant SET users_revision = users_revision + $2, acl_revision = acl_revision + $3 WHERE id = $1",
+            "UPDATE tenant SET users_revision = users_revision + $2, acl_revision = acl_revision + $3,"
+            " realms_revision = realms_revision + $4 WHERE id = $1",
             tenant_id,
             int(running.users_touched),
             int(running.acl_touched),
+            int(running.realms_touched),
         )
         for auth_id in sorted(running.affected):
             await announce_credentials(connection, tenant_id, auth_id, clock)

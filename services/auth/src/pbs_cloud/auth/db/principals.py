@@ -19,6 +19,7 @@ class Principal:
     maintenance: str | None
     user_uuid: uuid.UUID
     userid: str
+    ticket_id: uuid.UUID
     password_hash: str | None
     user_enable: bool
     user_expire: int

@@ -55,17 +55,24 @@ async def delete(connection: Connection, tenant_id: str) -> None:
 
 
 async def is_slug_taken(connection: Connection, slug: str) -> bool:
-    """Whether another tenant has the slug, or it is built in; upper and lower case are alike."""
+    """Whether another tenant has the slug, or a realm has the name; upper and lower case are alike."""
     if slug.lower() in BUILT_IN_REALMS:
         return True
-    return bool(await connection.fetchval("SELECT true FROM tenant WHERE lower(slug) = lower($1)", slug))
+    statement = """
+        SELECT EXISTS (SELECT FROM tenant WHERE lower(slug) = lower($1))
+            OR EXISTS (SELECT FROM openid_realm WHERE lower(realm) = lower($1))
+    """
+    return bool(await connection.fetchval(statement, slug))
 
 
 async def owner_of_realm(connection: Connection, realm: str) -> str | None:
     """The tenant whose users have the realm."""
     if realm in BUILT_IN_REALMS:
         return await root_tenant(connection)
-    found = await connection.fetchval("SELECT id FROM tenant WHERE slug = $1", realm)
+    statement = """
+        SELECT id FROM tenant WHERE slug = $1 UNION ALL SELECT tenant_id FROM openid_realm WHERE realm = $1
+    """
+    found = await connection.fetchval(statement, realm)
     return None if found is None else str(found)
 
 

@@ -64,11 +64,11 @@ async def insert(
 
 
 async def update(connection: Connection, user_id: uuid.UUID, values: Mapping[str, Any]) -> None:
-    """Set the given columns, any of password_hash, comment, firstname, lastname, email, enable, expire."""
+    """Set the given columns, any of password_hash, ticket_id, comment, firstname, lastname, email, enable, expire."""
     statement = """
         UPDATE tenant_user u
-        SET (password_hash, comment, firstname, lastname, email, enable, expire)
-          = (SELECT password_hash, comment, firstname, lastname, email, enable, expire
+        SET (password_hash, ticket_id, comment, firstname, lastname, email, enable, expire)
+          = (SELECT password_hash, ticket_id, comment, firstname, lastname, email, enable, expire
              FROM jsonb_populate_record(u, $2))
         WHERE u.id = $1
     """

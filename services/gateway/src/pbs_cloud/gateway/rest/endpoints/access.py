@@ -1,4 +1,4 @@
-"""Tickets, permissions, realms, roles, ACL and passwords (rest-api C.2)."""
+"""Tickets, permissions, roles, ACL and passwords (rest-api C.2)."""
 
 from __future__ import annotations
 
@@ -6,30 +6,28 @@ from typing import Any, Final
 
 from pbs_cloud.contracts.context import AclEntry
 from pbs_cloud.contracts.errors import Unauthenticated
+from pbs_cloud.contracts.login import Login
 from pbs_cloud.contracts.rights import ROLES
 from pbs_cloud.gateway.credentials import ticket_cookie
 from pbs_cloud.gateway.errors import CLEARED_COOKIE, LOGIN_FAILED, HttpError
 from pbs_cloud.gateway.rest.access import Anyone, Judged, Public
 from pbs_cloud.gateway.rest.calls import Call, Data
 from pbs_cloud.gateway.rest.endpoint import Area
-from pbs_cloud.gateway.rest.endpoints.shared import CONFIG_DIGEST, digest_of
+from pbs_cloud.gateway.rest.endpoints.shared import CONFIG_DIGEST
 from pbs_cloud.gateway.schema import Enum, Integer, String, common, optional, required
 
 AREA = Area("Access")
 _COOKIE: Final = "__Host-PBSAuthCookie"
 _TERMINAL: Final = ("path", "privs", "port")
-# Realms of tenants are never listed (rest-api E.2).
-DOMAINS: Final = [
-    {"realm": "pam", "type": "pam", "comment": "Linux PAM standard authentication"},
-    {"realm": "pbs", "type": "pbs", "comment": "PBS Cloud accounts", "default": True},
-]
 
 
 @AREA.post(
     "access/ticket",
     {
         "username": required(common.USER_ID),
-        "password": optional(common.PASSWORD, "password, a valid ticket of the same user, or a token's secret"),
+        "password": optional(
+            common.PASSWORD, "password, a valid ticket of the same user, a token's secret, or the answer to a challenge"
+        ),
         "tfa-challenge": optional(String(maximum=4096), "partial ticket of the first step"),
         "path": optional(String(maximum=256), "only for terminal tickets"),
         "privs": optional(String(maximum=256), "only for terminal tickets"),
@@ -60,14 +58,17 @@ async def login(call: Call) -> Any:
     except Unauthenticated:
         raise Unauthenticated(LOGIN_FAILED) from None
     await call.limits.admit_tenant(done.tenant_id)
-    value = {"username": done.username, "CSRFPreventionToken": done.csrf_token}
-    headers = {}
-    if http_only:
-        value["ticket-info"] = done.ticket.rpartition("::")[0] + "::ticketinfo"
-        headers["Set-Cookie"] = f"{_COOKIE}={done.ticket}; Secure; SameSite=Lax; HttpOnly; Path=/;"
-    else:
-        value["ticket"] = done.ticket
+    value, headers = login_value(done, http_only)
     return _own_envelope(value, headers, "application/json")
+
+
+def login_value(done: Login, http_only: bool) -> tuple[dict[str, Any], dict[str, str]]:
+    """Answer and headers of a login; a partial ticket never becomes a cookie (wire-protocol 3.5)."""
+    value = {"username": done.username, "CSRFPreventionToken": done.csrf_token}
+    if not http_only or done.is_partial:
+        return {**value, "ticket": done.ticket}, {}
+    value["ticket-info"] = done.ticket.rpartition("::")[0] + "::ticketinfo"
+    return value, {"Set-Cookie": f"{_COOKIE}={done.ticket}; Secure; SameSite=Lax; HttpOnly; Path=/;"}
 
 
 @AREA.delete("access/ticket", access=Public())
@@ -89,12 +90,6 @@ def _own_envelope(value: dict[str, Any], headers: dict[str, str], content_type: 
 async def permissions(call: Call) -> Any:
     """Privileges by ACL path, and whether they propagate."""
     return await call.clients.auth.list_permissions(call.ctx, call.params.get("auth-id"), call.params.get("path"))
-
-
-@AREA.get("access/domains", access=Public())
-async def domains(call: Call) -> Any:
-    """Realms for login boxes."""
-    return Data(DOMAINS, {"digest": digest_of(DOMAINS)})
 
 
 @AREA.get("access/roles", access=Anyone())

@@ -57,6 +57,16 @@ def shown_user(user: User, include_tokens: bool = False) -> dict[str, Any]:
     return shown
 
 
+def _listed_user(user: User, include_tokens: bool) -> dict[str, Any]:
+    """As ``shown_user``, with the state of second factors."""
+    shown = shown_user(user, include_tokens)
+    if user.totp_locked:
+        shown["totp-locked"] = True
+    if user.tfa_locked_until is not None:
+        shown["tfa-locked-until"] = user.tfa_locked_until
+    return shown
+
+
 def _optional(found: User | ApiToken, texts: tuple[str, ...]) -> dict[str, Any]:
     shown: dict[str, Any] = {name: value for name in texts if (value := getattr(found, name))}
     if not found.enable:
@@ -92,7 +102,7 @@ async def users(call: Call) -> Any:
     """Users."""
     include = call.params["include_tokens"]
     found, digest = await call.clients.auth.list_users(call.ctx, include)
-    return Data([shown_user(user, include) for user in found], {"digest": digest})
+    return Data([_listed_user(user, include) for user in found], {"digest": digest})
 
 
 async def create_extra_user(call: Call) -> Any:
