@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 from pbs_cloud.cli.connection import Connection
 from pbs_cloud.cli.errors import CliError, ExitCode, Unreachable
 from pbs_cloud.cli.target import Target
+from pbs_cloud.cli.values import Null
 
 BASE: Final = "/api2/json"
 PUBLIC: Final = frozenset({"ping", "access/domains", "access/ticket", "access/openid/auth-url", "access/openid/login"})
@@ -157,10 +158,6 @@ class Api:
         except (http.client.HTTPException, OSError):
             self._connection.close()
             raise Unreachable("the server ended the answer early", where=self.target.url) from None
-
-
-class Null:
-    """A parameter that is sent as `null` (None is left out)."""
 
 
 def _body(params: Params) -> dict[str, Any]:

@@ -1,95 +1,40 @@
-"""Makes the command line of the specifications; nothing is built before it is needed."""
+"""Makes commands of the specifications."""
 
 import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, MutableMapping
-from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+from collections.abc import Callable
+from typing import Annotated, Any, cast
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
+from pbs_cloud.cli import coercion
+from pbs_cloud.cli.common import common_parameters, common_types, merged
 from pbs_cloud.cli.errors import CliError, ExitCode
-from pbs_cloud.cli.output import Format, Output
+from pbs_cloud.cli.output import Output
 from pbs_cloud.cli.spec import NO_WAIT, YES, Command, Param, Values
 from pbs_cloud.cli.target import Options
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
-AnyCommand = TyperCommand | TyperGroup
-_PANEL: Final = "Connection and output"
-
-_COMMON: Final[dict[str, tuple[Any, Any]]] = {
-    "url": (str, typer.Option("--url", help="address of the server", rich_help_panel=_PANEL)),
-    "token": (str, typer.Option("--token", help="<user>@<realm>!<name>:<secret>", rich_help_panel=_PANEL)),
-    "profile": (str, typer.Option("--profile", help="profile of the configuration file", rich_help_panel=_PANEL)),
-    "fingerprint": (
-        str,
-        typer.Option("--fingerprint", help="SHA-256 of the server's certificate", rich_help_panel=_PANEL),
-    ),
-    "insecure": (bool, typer.Option("--insecure", help="trust any certificate", rich_help_panel=_PANEL)),
-    "timeout": (
-        float,
-        typer.Option("--timeout", help="seconds to wait for an answer (30)", min=0.1, rich_help_panel=_PANEL),
-    ),
-    "output_format": (Format, typer.Option("--output-format", help="of the answer", rich_help_panel=_PANEL)),
-}
-
-
-class LazyCommands(MutableMapping[str, Any]):
-    """The commands of a group by name; each is built when it is asked for."""
-
-    def __init__(self, names: Callable[[], "list[str]"], make: Callable[[str], AnyCommand | None]) -> None:
-        self._names = names
-        self._make = make
-        self._made: dict[str, Any] = {}
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in self._made:
-            made = self._make(name)
-            if made is None:
-                raise KeyError(name)
-            self._made[name] = made
-        return self._made[name]
-
-    def __setitem__(self, name: str, command: Any) -> None:
-        self._made[name] = command
-
-    def __delitem__(self, name: str) -> None:
-        del self._made[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names())
-
-    def __len__(self) -> int:
-        return len(self._names())
-
-
-def group(name: str, help: str, panel: str | None, load: "Callable[[], Mapping[str, Command]]") -> TyperGroup:
-    """A group whose commands are loaded when it is entered."""
-    made = TyperGroup(name=name, help=help, rich_help_panel=panel, no_args_is_help=True)
-    made.commands = LazyCommands(
-        lambda: list(load()), lambda wanted: command(load()[wanted]) if wanted in load() else None
-    )
-    return made
-
-
-def command(spec: Command, panel: str | None = None) -> AnyCommand:
+def command(spec: Command) -> TyperCommand:
     """One command of the command line."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(spec.name, help=spec.help, rich_help_panel=panel)(_function(spec))
+    app.command(spec.name, help=spec.help)(_function(spec))
     made = typer.main.get_command(app)
     assert isinstance(made, TyperCommand)
+    own = {param.identifier: param.type for param in parameters(spec)}
+    coercion.install(made, {**own, **common_types()})
     return made
 
 
 def _function(spec: Command) -> Callable[..., None]:
     def run(ctx: typer.Context, **given: Any) -> None:
-        options, output = connection_options(ctx.obj, given)
+        common = merged(ctx.obj, given)
+        output = Output(common.pop("output_format") or "text")
         values = {param.name: given[param.identifier] for param in parameters(spec)}
-        _guarded(spec, options, output, values)
+        _guarded(spec, Options(**common), output, values)
 
     context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     own = [_parameter(param) for param in parameters(spec)]
@@ -115,25 +60,6 @@ def _parameter(param: Param) -> inspect.Parameter:
     kind: Any = param.type if param.required else param.type | None
     annotation = cast(Any, Annotated)[kind, info]
     return inspect.Parameter(param.identifier, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-def common_parameters() -> list[inspect.Parameter]:
-    """The options that every command has, named so that they cannot meet a command's own."""
-    return [
-        inspect.Parameter(
-            f"common_{name}", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, info]
-        )
-        for name, (kind, info) in _COMMON.items()
-    ]
-
-
-def connection_options(outer: Any, given: Values) -> tuple[Options, Output]:
-    """Where to and how to print: what stands behind the command beats what stands before it."""
-    before = outer if isinstance(outer, dict) else {}
-    common = {name: given.get(f"common_{name}") for name in _COMMON}
-    merged = {name: before.get(name) if value is None else value for name, value in common.items()}
-    output_format: Format = merged.pop("output_format") or "text"
-    return Options(**merged), Output(output_format)
 
 
 def _guarded(spec: Command, options: Options, output: Output, values: Values) -> None:

@@ -2,10 +2,11 @@
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
-from pbs_cloud.cli.spec import Command
+if TYPE_CHECKING:
+    from pbs_cloud.cli.spec import Command
 
 SERVER: Final = "Server"
 BACKUPS: Final = "Backups"
@@ -20,26 +21,26 @@ class Entry:
 
     module: str
     panel: str
-    help: str = ""
+    help: str
 
 
 TOP: Final[Mapping[str, Entry]] = {
-    "ping": Entry("general", SERVER),
-    "version": Entry("general", SERVER),
-    "status": Entry("general", SERVER),
-    "datastore-usage": Entry("general", SERVER),
-    "metrics": Entry("general", SERVER),
-    "usage": Entry("general", SERVER),
-    "compliance": Entry("general", SERVER),
-    "nodes": Entry("nodes", SERVER),
-    "permissions": Entry("access", ACCESS),
-    "password": Entry("access", ACCESS),
-    "datastores": Entry("datastores", BACKUPS),
-    "tasks": Entry("tasks", UPKEEP),
-    "prune": Entry("prune", UPKEEP),
-    "verify": Entry("verify", UPKEEP),
-    "login": Entry("profiles", OTHER),
-    "logout": Entry("profiles", OTHER),
+    "ping": Entry("general", SERVER, "Whether the server answers; needs no credentials."),
+    "version": Entry("general", SERVER, "Version of the API."),
+    "status": Entry("general", SERVER, "What the server does right now."),
+    "datastore-usage": Entry("general", SERVER, "Space of all datastores."),
+    "metrics": Entry("general", SERVER, "Current values of the server and its datastores."),
+    "usage": Entry("general", SERVER, "What the tenant used, as it is billed."),
+    "compliance": Entry("general", SERVER, "Report of all snapshots with size, protection and retention."),
+    "nodes": Entry("nodes", SERVER, "Names of the nodes."),
+    "permissions": Entry("access", ACCESS, "What the credentials, or somebody else, may do."),
+    "password": Entry("access", ACCESS, "Change a password; needs a login with a password, not a token."),
+    "datastores": Entry("datastores", BACKUPS, "List datastores."),
+    "tasks": Entry("tasks", UPKEEP, "List tasks: running ones, then the ended, the latest first."),
+    "prune": Entry("prune", UPKEEP, "Remove old backups of one group, or of all groups."),
+    "verify": Entry("verify", UPKEEP, "Verify a snapshot, a group, or a whole datastore."),
+    "login": Entry("profiles", OTHER, "Write a profile: a token, or a login by password (for two hours)."),
+    "logout": Entry("profiles", OTHER, "Remove a profile."),
 }
 
 GROUPS: Final[Mapping[str, Entry]] = {
@@ -66,13 +67,13 @@ GROUPS: Final[Mapping[str, Entry]] = {
 }
 
 
-def load_top(name: str) -> Command:
+def load_top(name: str) -> "Command":
     """A command of the first level."""
     found: Command = _module(TOP[name]).TOP[name]
-    return found
+    return replace(found, name=name, help=TOP[name].help)
 
 
-def load_group(name: str) -> Mapping[str, Command]:
+def load_group(name: str) -> "Mapping[str, Command]":
     """The commands of a group by name."""
     found: Mapping[str, tuple[Command, ...]] = _module(GROUPS[name]).GROUPS
     return {command.name: command for command in found[name]}

@@ -9,8 +9,10 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
-from pbs_cloud.cli import build
+from pbs_cloud.cli import coercion
+from pbs_cloud.cli.common import common_parameters, common_types, merged
 from pbs_cloud.cli.index import GROUPS, TOP, load_group, load_top
+from pbs_cloud.cli.lazy import LazyCommand, LazyCommands, lazy_group
 
 PROGRAM: Final = "pbs-cloud"
 _SERVER: Final = "pbs_cloud.server"
@@ -27,7 +29,8 @@ def root() -> TyperGroup:
     app.callback()(_callback())
     made = typer.main.get_command(app)
     assert isinstance(made, TyperGroup)
-    made.commands = build.LazyCommands(_names, _make)
+    coercion.install(made, common_types())
+    made.commands = LazyCommands(_names, _make)
     return made
 
 
@@ -38,10 +41,10 @@ def main() -> None:
 
 def _callback() -> Any:
     def remember(ctx: typer.Context, **given: Any) -> None:
-        ctx.obj = {name.removeprefix("common_"): value for name, value in given.items()}
+        ctx.obj = merged(None, given)
 
     context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-    remember.__signature__ = inspect.Signature([context, *build.common_parameters()])  # type: ignore[attr-defined]
+    remember.__signature__ = inspect.Signature([context, *common_parameters()])  # type: ignore[attr-defined]
     remember.__annotations__ = {}
     return remember
 
@@ -51,13 +54,26 @@ def _names() -> list[str]:
     return [*TOP, *GROUPS, *server]
 
 
-def _make(name: str) -> build.AnyCommand | None:
+def _make(name: str) -> Any:
     if name in TOP:
-        return build.command(load_top(name), TOP[name].panel)
+        top = TOP[name]
+        return LazyCommand(name, top.help, top.panel, lambda: _built(load_top(name)))
     if name in GROUPS:
-        entry = GROUPS[name]
-        return build.group(name, entry.help, entry.panel, lambda: load_group(name))
+        group = GROUPS[name]
+        return lazy_group(
+            name,
+            group.help,
+            group.panel,
+            lambda: list(load_group(name)),
+            lambda part: _built(load_group(name).get(part)),
+        )
     return None if _server() is None else _server_commands().get(name)
+
+
+def _built(spec: Any) -> Any:
+    from pbs_cloud.cli.build import command
+
+    return None if spec is None else command(spec)
 
 
 def _server() -> Any:

@@ -3,14 +3,14 @@
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from pbs_cloud.cli.common import Format
 from pbs_cloud.cli.views import Column, Record, Table, View, Words, generic, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Format = Literal["text", "json", "json-pretty"]
 _WIDE = 100_000
 
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pbs_cloud.cli.api import Null
 from pbs_cloud.cli.errors import UsageError
-from pbs_cloud.cli.values import parse_group, parse_size, parse_snapshot, parse_time
+from pbs_cloud.cli.values import Null, parse_group, parse_size, parse_snapshot, parse_time
 from pbs_cloud.cli.views import View
 
 if TYPE_CHECKING:
@@ -49,7 +48,8 @@ class Command:
     """One command. Without `run` it is the call `method path`, whose braces are filled from the parameters."""
 
     name: str
-    help: str
+    help: str = ""
+    """Of commands of the first level it stands in the index, which the program's help reads alone."""
     method: str = "GET"
     path: str = ""
     params: tuple[Param, ...] = ()

@@ -62,6 +62,8 @@ def resolve(options: Options, environ: Mapping[str, str]) -> Target:
 
     A profile's credentials and fingerprint go to the profile's own server only. Raises UsageError.
     """
+    if options.timeout is not None and not 0 < options.timeout < 1e6:
+        raise UsageError("the time-out must be a number of seconds above 0")
     config = load_config(config_path(environ))
     name, profile = _profile(options, environ, config)
     named = options.profile is not None

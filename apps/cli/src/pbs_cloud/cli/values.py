@@ -13,6 +13,10 @@ _SPAN = re.compile(r"([+-]?)(\d+)\s*(s|min|h|d|w|y)")
 _SECONDS: Final = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000}
 
 
+class Null:
+    """A parameter that is sent as `null` (None is left out)."""
+
+
 def parse_size(text: str) -> int:
     """Bytes of `500`, `1.5G`, `10GiB` (powers of 1024) or `10GB` (powers of 1000). Raises UsageError."""
     match = _SIZE.fullmatch(text.strip())

@@ -75,7 +75,6 @@ _DELETE = Command(
 TOP: Final = {
     "permissions": Command(
         "permissions",
-        "What the credentials, or somebody else, may do.",
         params=(
             text("auth-id", "of this user or token", local=True, metavar="USER|TOKEN"),
             text("path", "only on this path", local=True),
@@ -85,7 +84,6 @@ TOP: Final = {
     ),
     "password": Command(
         "password",
-        "Change a password; needs a login with a password, not a token.",
         params=(
             argument("userid", "of this user; default: one's own", optional=True, local=True, metavar="USER"),
             flag("no-confirmation", "do not ask for the present password (root@pam)", local=True),

@@ -145,7 +145,7 @@ _CREATE = Command(
     run=_create,
     covers=("POST config/datastore",),
 )
-TOP: Final = {"datastores": Command("datastores", _LIST.help, _LIST.method, _LIST.path, view=_LIST.view)}
+TOP: Final = {"datastores": _LIST}
 GROUPS: Final = {
     "datastore": (
         _LIST,

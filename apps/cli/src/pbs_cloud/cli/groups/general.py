@@ -118,19 +118,16 @@ def _compliance(session: Session, values: Values) -> None:
 TOP: Final = {
     command.name: command
     for command in (
-        Command("ping", "Whether the server answers; needs no credentials.", run=_ping, covers=("GET ping",)),
-        Command("version", "Version of the API.", run=_version, covers=("GET version",)),
-        Command("status", "What the server does right now.", run=_status, covers=("GET status",)),
+        Command("ping", run=_ping, covers=("GET ping",)),
+        Command("version", run=_version, covers=("GET version",)),
+        Command("status", run=_status, covers=("GET status",)),
         Command(
             "datastore-usage",
-            "Space of all datastores.",
-            "GET",
-            "status/datastore-usage",
+            path="status/datastore-usage",
             view=STORE_USAGE_VIEW,
         ),
         Command(
             "metrics",
-            "Current values of the server and its datastores.",
             params=(
                 flag("history", "those of the last half hour", local=True),
                 text("since", "only later ones: 10min, '2026-03-02 14:00'", local=True, metavar="TIME"),
@@ -141,9 +138,7 @@ TOP: Final = {
         ),
         Command(
             "usage",
-            "What the tenant used, as it is billed.",
-            "GET",
-            "billing/usage",
+            path="billing/usage",
             params=(
                 text("store", "only this datastore"),
                 text("tenant", "of another tenant (operator)"),
@@ -152,7 +147,6 @@ TOP: Final = {
         ),
         Command(
             "compliance",
-            "Report of all snapshots with size, protection and retention.",
             params=(text("store", "datastore; default: `default`", local=True),),
             run=_compliance,
             covers=("GET compliance/report",),

@@ -56,9 +56,7 @@ def _node(
     )
 
 
-_NODES = Command(
-    "nodes", "Names of the nodes.", "GET", "nodes", view=Table((Column("Node", "node"),), empty="no nodes")
-)
+_NODES = Command("list", "Names of the nodes.", "GET", "nodes", view=Table((Column("Node", "node"),), empty="no nodes"))
 _LOG_PARAMS: Final = (
     integer("start", "skip so many lines"),
     integer("limit", "most lines"),
@@ -67,7 +65,7 @@ _LOG_PARAMS: Final = (
 TOP: Final = {"nodes": _NODES}
 GROUPS: Final = {
     "node": (
-        Command("list", _NODES.help, _NODES.method, _NODES.path, view=_NODES.view),
+        _NODES,
         _node("status", "Load, memory, disks, certificate.", view=STATUS_VIEW),
         _node("load", "Load over time.", "rrd", (TIMEFRAME, CONSOLIDATION), LOAD_VIEW),
         _node("identity", "Id of this installation."),

@@ -9,7 +9,6 @@ _NAME: Final = argument("name", "profile; default: `default`", optional=True, me
 TOP: Final = {
     "login": Command(
         "login",
-        "Write a profile: with --token or PBS_API_TOKEN for good, with --username and a password for two hours.",
         params=(
             _NAME,
             text("username", "log in as this user with a password", metavar="USER"),
@@ -20,7 +19,7 @@ TOP: Final = {
         run=login.login,
         covers=("POST access/ticket", "GET version", "GET ping"),
     ),
-    "logout": Command("logout", "Remove a profile.", params=(_NAME,), run=login.logout),
+    "logout": Command("logout", params=(_NAME,), run=login.logout),
 }
 GROUPS: Final = {
     "profile": (

@@ -50,7 +50,6 @@ def _prune(session: Session, values: Values) -> None:
 TOP: Final = {
     "prune": Command(
         "prune",
-        "Remove old backups of one group, or of all groups of a datastore.",
         params=(
             STORE,
             argument("group", "only this group, e.g. vm/100", optional=True),

@@ -107,7 +107,7 @@ _FILTERS: Final[tuple[Param, ...]] = (
 _LIST = Command("list", "Running tasks, then the ended ones, the latest first.", "GET", _TASKS, _FILTERS, LIST_VIEW,
     covers=("GET nodes/{node}/tasks",),
 )  # fmt: skip
-TOP: Final = {"tasks": Command("tasks", _LIST.help, "GET", _TASKS, _FILTERS, LIST_VIEW, covers=_LIST.covers)}
+TOP: Final = {"tasks": _LIST}
 GROUPS: Final = {
     "task": (
         _LIST,

@@ -15,10 +15,9 @@ _OPTIONS: Final = (
 TOP: Final = {
     "verify": Command(
         "verify",
-        "Verify one snapshot, one group, or everything in a datastore.",
-        "POST",
-        "admin/datastore/{store}/verify",
-        (STORE, GROUP_OR_SNAPSHOT, *_OPTIONS, NS, MAX_DEPTH),
+        method="POST",
+        path="admin/datastore/{store}/verify",
+        params=(STORE, GROUP_OR_SNAPSHOT, *_OPTIONS, NS, MAX_DEPTH),
         task=True,
     )
 }
