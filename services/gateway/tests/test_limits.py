@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from testkit.servers import NatsServer
 
 from pbs_cloud.gateway.errors import HttpError
 from pbs_cloud.gateway.limits import MAX_BUCKETS, Buckets, Rate, RequestLimits
+from pbs_cloud.gateway.shared_limits import SharedLimits
+from pbs_cloud.runtime.bus import Bus
 from pbs_cloud.runtime.clock import ManualClock
 
 
@@ -63,3 +66,26 @@ async def test_switched_off_nothing_is_limited() -> None:
     limits = RequestLimits(False)
     for _ in range(500):
         await limits.admit_address("192.0.2.1")
+
+
+async def test_processes_share_their_limits(nats: NatsServer) -> None:
+    """What one lets through is missing in the other's bucket; alone, each limits by itself."""
+    limits = [RequestLimits(True), RequestLimits(True)]
+    buses = [Bus(nats.url, name=f"gateway-{number}") for number in range(2)]
+    shared = [SharedLimits(bus, one) for bus, one in zip(buses, limits, strict=True)]
+    for part in (*buses, *shared):
+        await part.start()
+    for bus in buses:
+        await bus.wait_connected(10)
+    await asyncio.sleep(0.1)
+    for _ in range(100):
+        await limits[0].admit_address("192.0.2.1")
+    await shared[0].tell()
+    await asyncio.sleep(0.2)
+    assert await limits[1].addresses.take("192.0.2.2") == 99
+    assert limits[1].addresses._refilled("192.0.2.1").tokens < 20
+    assert limits[0].addresses._refilled("192.0.2.1").tokens < 20, "what one told does not come back"
+    limits[1].addresses.charge("192.0.2.1", 10_000)
+    assert limits[1].addresses._refilled("192.0.2.1").tokens >= -100, "a debt ends soon"
+    for part in (*shared, *buses):
+        await part.stop()

@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import ipaddress
 import os
 import re
 import socket
@@ -124,6 +125,13 @@ class Settings(BaseSettings):
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            ipaddress.ip_network(text, strict=False)
         return value
 
     @field_validator("datastores")

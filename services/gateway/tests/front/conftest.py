@@ -5,7 +5,7 @@ import datetime
 import hashlib
 import ipaddress
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ from pbs_cloud.gateway.front.backend import BackendPool
 from pbs_cloud.gateway.front.client import Service
 from pbs_cloud.gateway.front.listener import Listener
 from pbs_cloud.gateway.front.proxy import Proxy
+from pbs_cloud.gateway.front.proxy_header import parse_networks
 from pbs_cloud.gateway.front.tls import server_context
 from pbs_cloud.gateway.front.upgrade import Upgrades
 from pbs_cloud.gateway.http2.inflow import CreditPool
@@ -235,7 +236,9 @@ def make_certificate(folder: Path) -> str:
     return hashlib.sha256(made.public_bytes(serialization.Encoding.DER)).hexdigest()
 
 
-async def start_front(folder: Path, *, shared: bool = True, tls: bool = True, port: int = 0) -> Front:
+async def start_front(
+    folder: Path, *, shared: bool = True, tls: bool = True, port: int = 0, proxies: tuple[str, ...] = ()
+) -> Front:
     """Listen on a port of the loopback."""
     fingerprint = make_certificate(folder)
     store = MemoryStore()
@@ -249,10 +252,16 @@ async def start_front(folder: Path, *, shared: bool = True, tls: bool = True, po
     pool = CreditPool(96 * MIB, 64 * MIB)
     service = Service(Proxy(BackendPool(folder / "rest.sock")), upgrades, registry, pool)
     context = server_context(folder / "cert.pem", folder / "key.pem") if tls else None
-    listener = Listener(Address("127.0.0.1", port), context, service)
+    listener = Listener(Address("127.0.0.1", port), context, service, parse_networks(proxies))
     await registry.start()
     await listener.start()
     return Front(store, listener, service, fingerprint, arena)
+
+
+@pytest.fixture
+def make_front() -> Callable[..., Awaitable[Front]]:
+    """`front = await make_front(folder, ...)`: for tests that need another one."""
+    return start_front
 
 
 @pytest.fixture

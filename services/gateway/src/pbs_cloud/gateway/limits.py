@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +13,7 @@ from pbs_cloud.runtime.clock import SYSTEM_CLOCK, Clock
 
 HOLD_SECONDS: Final = 3.0
 MAX_BUCKETS: Final = 50_000
+MAX_UNTOLD: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Buckets:
         self.rate = rate
         self._clock = clock
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._untold: Counter[str] = Counter()
 
     async def take(self, key: str) -> int:
         """Take one permit, waiting up to three seconds for it; what is left of the burst.
@@ -51,9 +54,21 @@ class Buckets:
         if wait > HOLD_SECONDS:
             raise HttpError(429, "Rate limit exceeded", {"Retry-After": str(math.ceil(wait - HOLD_SECONDS))})
         bucket.tokens -= 1
+        if key in self._untold or len(self._untold) < MAX_UNTOLD:
+            self._untold[key] += 1
         if wait:
             await self._clock.sleep(wait)
         return max(0, int(bucket.tokens))
+
+    def untold(self) -> Mapping[str, int]:
+        """Permits taken since the last call, for the other processes with the same limits."""
+        told, self._untold = self._untold, Counter()
+        return told
+
+    def charge(self, key: str, count: int) -> None:
+        """Others took so many permits. A bucket is never more than one burst in debt."""
+        bucket = self._refilled(key)
+        bucket.tokens = max(bucket.tokens - count, -float(self.rate.burst))
 
     def _refilled(self, key: str) -> _Bucket:
         now = self._clock.monotonic()

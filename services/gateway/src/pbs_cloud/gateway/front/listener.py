@@ -7,9 +7,11 @@ import errno
 import resource
 import socket
 import ssl
+from collections.abc import Sequence
 from typing import Final
 
 from pbs_cloud.gateway.front.client import ClientConnection, Service
+from pbs_cloud.gateway.front.proxy_header import BadHeader, Network, is_trusted, read_header
 from pbs_cloud.gateway.front.redirect import RedirectConnection
 from pbs_cloud.runtime.addresses import Endpoint
 from pbs_cloud.runtime.lifecycle import Component
@@ -58,11 +60,17 @@ def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
 
 
 class Listener(Component):
-    """Accepts connections until it is stopped; ``tls`` None: plain HTTP/1.1."""
+    """Accepts connections until it is stopped; ``tls`` None: plain HTTP/1.1.
+
+    ``proxies``: networks whose PROXY header tells the client's address.
+    """
 
     name = "listener"
 
-    def __init__(self, endpoint: Endpoint, tls: ssl.SSLContext | None, service: Service) -> None:
+    def __init__(
+        self, endpoint: Endpoint, tls: ssl.SSLContext | None, service: Service, proxies: Sequence[Network] = ()
+    ) -> None:
+        self._proxies = proxies
         self._endpoint = endpoint
         self._tls = tls
         self._service = service
@@ -132,6 +140,9 @@ class Listener(Component):
         owned = True
         try:
             _tune(accepted)
+            if self._proxies and is_trusted(address, self._proxies):
+                async with asyncio.timeout(HANDSHAKE_SECONDS):
+                    address = await read_header(accepted) or address
             tls = self._tls
             if tls is not None:
                 first = await _first_byte(accepted)
@@ -142,8 +153,8 @@ class Listener(Component):
                     return
             owned = False
             await self._connect(accepted, address, tls)
-        except (OSError, TimeoutError, ssl.SSLError):
-            return  # the client broke off, or took too long
+        except (OSError, TimeoutError, ssl.SSLError, BadHeader):
+            return  # the client broke off, took too long, or a proxy sent nonsense
         finally:
             if owned:
                 accepted.close()

@@ -18,6 +18,7 @@ from pbs_cloud.gateway.front.backend import BackendPool
 from pbs_cloud.gateway.front.client import Service
 from pbs_cloud.gateway.front.listener import Listener
 from pbs_cloud.gateway.front.proxy import Proxy
+from pbs_cloud.gateway.front.proxy_header import parse_networks
 from pbs_cloud.gateway.front.tls import server_context
 from pbs_cloud.gateway.front.upgrade import Upgrades
 from pbs_cloud.gateway.http2.inflow import CreditPool
@@ -28,6 +29,7 @@ from pbs_cloud.gateway.sessions.region import RegionKeeper
 from pbs_cloud.gateway.sessions.registry import SessionRegistry
 from pbs_cloud.gateway.sessions.stopping import StopListener
 from pbs_cloud.gateway.sessions.transfer import ChunkTransfer
+from pbs_cloud.gateway.shared_limits import SharedLimits
 from pbs_cloud.runtime.bus import Bus
 from pbs_cloud.runtime.errors import ConfigError
 from pbs_cloud.runtime.grpc_channel import ChannelComponent
@@ -64,15 +66,29 @@ async def main(settings: Settings) -> None:
     authenticator = Authenticator(AuthClient(auth.channel))
     bus = Bus(settings.required_nats_url, name=settings.process_name)
     revocation = RevocationListener(bus, authenticator)
-    upgrades = Upgrades(around, registry, authenticator, RequestLimits(settings.rate_limit_enabled))
+    limits = RequestLimits(settings.rate_limit_enabled)
+    upgrades = Upgrades(around, registry, authenticator, limits)
     backend = BackendPool(settings.run_path / "rest.sock")
     pool = CreditPool(RECEIVE_BUDGET, RECEIVE_RESERVE)
     service = Service(Proxy(backend), upgrades, registry, pool)
-    listener = Listener(settings.listen, _tls(settings), service)
+    listener = Listener(settings.listen, _tls(settings), service, parse_networks(settings.trusted_proxies))
     stops = StopListener(bus, registry)
     watch = BackgroundTask("stalled bodies", lambda: _watch(pool))
     await run_components(
-        settings, [bus, auth, chunks, catalogue, revocation, *memory, registry, stops, watch, listener]
+        settings,
+        [
+            bus,
+            auth,
+            chunks,
+            catalogue,
+            revocation,
+            SharedLimits(bus, limits),
+            *memory,
+            registry,
+            stops,
+            watch,
+            listener,
+        ],
     )
 
 

@@ -32,6 +32,7 @@ from pbs_cloud.gateway.rest.readiness import ServiceReadiness
 from pbs_cloud.gateway.rest.reading import Readers
 from pbs_cloud.gateway.rest.tree import ApiTree
 from pbs_cloud.gateway.revocation import RevocationListener
+from pbs_cloud.gateway.shared_limits import SharedLimits
 from pbs_cloud.runtime.bus import Bus
 from pbs_cloud.runtime.grpc_channel import ChannelComponent
 from pbs_cloud.runtime.lifecycle import BackgroundTask, Component, run_components
@@ -145,14 +146,14 @@ async def main(settings: Settings) -> None:
     catalogue, chunks = CatalogueClient(channels["catalogue"].channel), ChunksClient(channels["chunks"].channel)
     billing, gc = BillingClient(channels["billing"].channel), channels["gc"].channel
     readers = Readers(catalogue, chunks, f"{settings.host_name}/{settings.process_name}")
-    authenticator = Authenticator(auth)
+    authenticator, limits = Authenticator(auth), RequestLimits(settings.rate_limit_enabled)
     node = Node(settings, time.time(), lambda: certificate_fingerprint(settings))
     tree = ApiTree(
         all_endpoints(),
         Clients(auth, catalogue, chunks, billing, GcClient(gc), ConfigurationClient(gc), readers),
         node,
         authenticator,
-        RequestLimits(settings.rate_limit_enabled),
+        limits,
     )
     operator = SystemContext().for_tenant(settings.default_tenant)
 
@@ -164,4 +165,5 @@ async def main(settings: Settings) -> None:
     report = BackgroundTask("report of request counts", lambda: report_requests(tree, billing))
     bus = Bus(settings.required_nats_url, name=settings.process_name)
     revocation = RevocationListener(bus, authenticator)
-    await run_components(settings, [*channels.values(), bus, revocation, readers, report, server])
+    shared = SharedLimits(bus, limits)
+    await run_components(settings, [*channels.values(), bus, revocation, shared, readers, report, server])
