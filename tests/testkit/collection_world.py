@@ -28,7 +28,13 @@ from pbs_cloud.chunkstore.collection.runs_service import Runs
 from pbs_cloud.chunkstore.collection.sweeper_rpc import SweeperRpc
 from pbs_cloud.chunkstore.collection.sweeping import Sweeping
 from pbs_cloud.contracts.chunkstore import types as t
-from pbs_cloud.contracts.chunkstore.collection import CollectionRun, CondemnResult, MarkSummary, SweepResult
+from pbs_cloud.contracts.chunkstore.collection import (
+    CollectionRun,
+    CondemnResult,
+    MarkSummary,
+    OrphanResult,
+    SweepResult,
+)
 from pbs_cloud.contracts.context import CallContext, SystemContext
 from pbs_cloud.formats import blob
 from pbs_cloud.formats.index import dynamic_header
@@ -108,8 +114,8 @@ class CollectionWorld:
 
     # ------------------------------------------------------------------------------------------------ backups
 
-    async def open(self, name: str = "one", *, time: int | None = None) -> Backup:
-        group, at = t.GroupRef(STORE, "", "host", name), next(_times) if time is None else time
+    async def open(self, name: str = "one", *, time: int | None = None, ns: str = "") -> Backup:
+        group, at = t.GroupRef(STORE, ns, "host", name), next(_times) if time is None else time
         session = await self.services.opening.open(self.ctx, group, at, benchmark=False, process_id=PROCESS)
         return Backup(session, group, at)
 
@@ -124,6 +130,11 @@ class CollectionWorld:
         backup.files.append({"filename": name, "size": size, "csum": csum.hex()})
 
     async def finish(self, backup: Backup) -> None:
+        await self.put_manifest(backup)
+        await self.commit(backup)
+        await self.services.closing.close(self.ctx, backup.id, error=None, bytes_sent=0)
+
+    async def put_manifest(self, backup: Backup) -> None:
         manifest = {
             "backup-type": backup.group.backup_type,
             "backup-id": backup.group.backup_id,
@@ -134,8 +145,9 @@ class CollectionWorld:
         }
         raw = blob.encode(json.dumps(manifest).encode())
         await self.services.files.put_blob(self.ctx, backup.id, "index.json.blob", raw)
+
+    async def commit(self, backup: Backup) -> None:
         await self.services.finish.finish(self.ctx, backup.id, t.UploadStatistics(0, 0, 0, 0))
-        await self.services.closing.close(self.ctx, backup.id, error=None, bytes_sent=0)
 
     async def backup(self, chunks: Sequence[Chunk], name: str = "one", *, inherit: Sequence[Chunk] = ()) -> Backup:
         """A whole backup; `inherit` stand in the index and are not uploaded."""
@@ -195,6 +207,20 @@ class CollectionWorld:
         while sweeps and (await self.sweep(run)).more:
             pass
         return await self.end(run)
+
+    async def collect_orphans(self) -> tuple[int, int]:
+        """A whole run with step F: objects without a row that it found, chunks that it removed."""
+        run = await self.begin()
+        digests, _, _ = await self.mark(run)
+        await self.condemn(run, digests)
+        found = await self.find_orphans(run)
+        assert found.refused is None
+        while (await self.sweep(run)).more:
+            pass
+        return found.found, (await self.end(run))["removed-chunks"]
+
+    async def find_orphans(self, run: CollectionRun) -> OrphanResult:
+        return await self.orphans.find(self.ctx, uuid.UUID(run.token))
 
     async def end_run_lease(self) -> None:
         await self.execute("UPDATE gc_run SET lease_until = clock_timestamp() - interval '1 second'")
@@ -264,9 +290,16 @@ class CollectionWorld:
 
 
 async def make_world(
-    database: Database, settings: Settings, threads: ThreadPoolExecutor, backend_type: str, location: str
+    database: Database,
+    settings: Settings,
+    threads: ThreadPoolExecutor,
+    backend_type: str,
+    location: str,
+    *,
+    lease_seconds: float = 60.0,
+    late_seconds: float = 2100.0,
 ) -> CollectionWorld:
-    """A datastore of a new tenant at a place that exists."""
+    """A datastore of a new tenant at a place that exists; `late_seconds`: Q of formats 9.9 for chunks and files."""
     tenant = f"tenant-{uuid.uuid4().hex[:8]}"
     async with database.tenant(tenant) as db:
         row = await db.fetchrow(
@@ -276,7 +309,7 @@ async def make_world(
         )  # fmt: skip
         await db.execute("INSERT INTO namespace (tenant_id, datastore_id, path) VALUES ($1, $2, '')", tenant, row["id"])
     backends = Backends(lambda place: open_backend(settings, place, threads))
-    parts = Parts(database, backends, settings, FileWrites())
+    parts = Parts(database, backends, settings, FileWrites(), lease_seconds, late_seconds)
     registry = StoreRegistry(settings, database, io_threads=4, check_threads=2)
     return CollectionWorld(
         database,
@@ -288,6 +321,7 @@ async def make_world(
         Services.build(parts),
         registry,
         ChunkService(database, registry),
+        late_seconds,
     )
 
 

@@ -1,7 +1,6 @@
-"""The claim table of formats 9.9 row by row against Postgres, and the races of 9.10 that concern claims."""
+"""The claim table of formats 9.9 row by row against Postgres; the races of 9.10 are in `tests/races`."""
 
 import asyncio
-import random
 import time
 import uuid
 
@@ -59,7 +58,7 @@ async def test_live_is_touched_and_only_forwards(any_world: World) -> None:
 
 
 async def test_condemned_comes_back_to_life(any_world: World) -> None:
-    """R1: condemned, then claimed: a deletion that looks for condemned rows finds nothing."""
+    """A deletion that looks for condemned rows finds nothing."""
     chunk = plain_chunk()
     await stored(any_world, chunk)
     await any_world.execute(
@@ -77,7 +76,6 @@ async def test_condemned_comes_back_to_life(any_world: World) -> None:
 
 
 async def test_deleting_is_waited_for_and_then_written_anew(any_world: World) -> None:
-    """R3."""
     chunk = plain_chunk()
     await stored(any_world, chunk)
     await any_world.set_row(chunk, state=int(ChunkState.DELETING))
@@ -114,22 +112,6 @@ async def test_corrupt_is_overwritten_whatever_its_size(any_world: World) -> Non
     assert await any_world.usage() == 2044
 
 
-async def test_a_dead_sessions_upload_is_taken_over(any_world: World) -> None:
-    """R7: crash between the write and `live`; the row's session is dead."""
-    dead, chunk = await any_world.session(), plain_chunk()
-    store = await any_world.store()
-    await store._claims.claim(uuid.UUID(dead), chunk.digest, attempt(dead, chunk).info, patient=True)
-    await store.backend.write_chunk(chunk.digest, [b"unfinished"], only_new=True)
-    await any_world.execute("UPDATE chunk SET writer = gen_random_uuid() WHERE digest = $1", chunk.digest)
-    await any_world.execute(
-        "UPDATE session SET lease_until = clock_timestamp() - interval '1 s' WHERE id = $1", uuid.UUID(dead)
-    )
-    session = await any_world.session()
-    assert not (await any_world.put(session, chunk)).duplicate
-    await any_world.flush(session)
-    assert await any_world.get(session, chunk) == chunk.data
-
-
 async def test_another_active_sessions_upload_is_waited_for(s3_world: World) -> None:
     """On S3 the writer may be another process: wait until the row is live or its session is dead."""
     first, second, chunk = await s3_world.session(), await s3_world.session(), plain_chunk()
@@ -156,43 +138,6 @@ async def test_only_the_owner_sets_live(s3_world: World) -> None:
     assert live is not None
     assert not await live
     assert (await s3_world.row(chunk))["state"] == ChunkState.UPLOADING
-
-
-async def test_a_crash_before_the_sync_leaves_no_live_row_and_loses_nothing(world: World) -> None:
-    """R25, process killed: the files are there, the rows `uploading`; the session goes on with the next process."""
-    session, chunks = await world.session(), [plain_chunk() for _ in range(3)]
-    for chunk in chunks:
-        await world.put(session, chunk)
-    await world.restart(crash=True)
-    assert {(await world.row(chunk))["state"] for chunk in chunks} == {ChunkState.UPLOADING}
-    assert not (await world.put(session, chunks[0])).duplicate
-    await world.flush(session)
-    for chunk in chunks:
-        assert (await world.row(chunk))["state"] == ChunkState.LIVE
-        assert await world.get(session, chunk) == chunk.data
-    assert await world.usage() == sum(len(chunk.data) for chunk in chunks)
-
-
-@pytest.mark.parametrize("damage", ["missing", "empty", "bits", "another"])
-async def test_a_power_failure_before_the_sync_fails_the_session(world: World, damage: str) -> None:
-    """R25: what was answered but is not on disk must not become live; the next session writes it again."""
-    session, lost, kept = await world.session(), plain_chunk(), plain_chunk()
-    await world.put(session, lost)
-    await world.put(session, kept)
-    await world.restart(crash=True)
-    path = path_of(world, lost)
-    flipped = lost.data[:-1] + bytes([lost.data[-1] ^ 1])
-    content = {"missing": None, "empty": b"", "bits": flipped, "another": plain_chunk(10).data}[damage]
-    path.unlink() if content is None else path.write_bytes(content)  # type: ignore[attr-defined]
-    with pytest.raises(DataCorrupt, match=lost.digest.hex()):
-        await world.flush(session)
-    assert (await world.row(lost))["state"] == ChunkState.UPLOADING
-    assert (await world.row(kept))["state"] == ChunkState.LIVE
-    await world.end_session(session, "aborted")
-    again = await world.session()
-    assert not (await world.put(again, lost)).duplicate
-    await world.flush(again)
-    assert await world.get(again, lost) == lost.data
 
 
 async def test_another_session_rescues_what_a_dead_process_wrote(world: World) -> None:
@@ -235,58 +180,6 @@ async def test_a_commit_that_was_not_confirmed_counts_once(world: World) -> None
         assert await claim_db.publish(db, world.datastore, world.tenant, [written], store.ids.writer)
     await world.flush(session)
     assert await world.usage() == len(chunk.data)
-
-
-async def test_two_batches_in_opposite_order_and_renewals(world: World) -> None:
-    """R26: no deadlock, no lease lost under a steady stream of claims."""
-    chunks = [plain_chunk(100) for _ in range(60)]
-    sessions = [await world.session() for _ in range(2)]
-    orders = [chunks, chunks[::-1]]
-    renewals = 0
-    stop = asyncio.Event()
-
-    async def renew() -> None:
-        nonlocal renewals
-        while not stop.is_set():
-            await world.execute(
-                "UPDATE session SET lease_until = clock_timestamp() + interval '60 s' WHERE id = ANY($1)",
-                [uuid.UUID(session) for session in sessions],
-            )
-            renewals += 1
-            await asyncio.sleep(0.005)
-
-    async def upload(number: int) -> None:
-        for start in range(0, 60, 20):
-            part = orders[number][start : start + 20]
-            random.shuffle(part)
-            await asyncio.gather(*(world.put(sessions[number], chunk) for chunk in part))
-
-    renewing = asyncio.create_task(renew())
-    async with asyncio.timeout(20):
-        await asyncio.gather(upload(0), upload(1))
-    stop.set()
-    await renewing
-    assert renewals > 3
-    for session in sessions:
-        await world.flush(session)
-
-
-async def test_concurrent_claim_transactions_of_two_processes_do_not_deadlock(s3_world: World) -> None:
-    """R26 across processes: overlapping sets, opposite order, straight at the database."""
-    sessions = [await s3_world.session() for _ in range(2)]
-    chunks = [plain_chunk(10) for _ in range(40)]
-    queues = []
-    for _ in range(2):
-        await s3_world.restart()
-        queues.append((await s3_world.store())._claims)
-    async with asyncio.timeout(20):
-        await asyncio.gather(
-            *(
-                queues[n].claim(uuid.UUID(sessions[n]), chunk.digest, attempt(sessions[n], chunk).info, patient=True)
-                for n in range(2)
-                for chunk in (chunks if n else chunks[::-1])
-            )
-        )
 
 
 async def test_claims_come_in_batches(world: World) -> None:

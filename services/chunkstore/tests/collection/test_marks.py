@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from testkit.chunk_world import Chunk
-from testkit.collection_world import CollectionWorld, dynamic_index, some_chunks
+from testkit.collection_world import CollectionWorld, dynamic_index
 
 from pbs_cloud.chunkstore.collection.chunk_rows import _CopiedRows
 from pbs_cloud.chunkstore.collection.index_list import IndexEntry, added
@@ -62,35 +62,6 @@ async def test_many_small_indexes(any_world: CollectionWorld) -> None:
     assert set(told) == {chunk.digest for chunk in pool[:59]}
 
 
-async def test_r19_a_namespace_move_during_the_run(world: CollectionWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    (chunk,) = some_chunks(1)
-    await world.backup([chunk])
-    marking = world.marking
-    original = marking._snapshot
-
-    async def snapshot_then_move(run: Any, listed: Any) -> int:
-        cutoff = await original(run, listed)
-        root = world.settings.data_dir / "stores/one"
-        (root / "ns/b/host").mkdir(parents=True)
-        (root / "host/one").rename(root / "ns/b/host/one")
-        await world.execute(
-            "WITH made AS (INSERT INTO namespace (tenant_id, datastore_id, path) VALUES ($1, $2, 'b') RETURNING id)"
-            " UPDATE backup_group SET namespace_id = (SELECT id FROM made)",
-            world.tenant, world.datastore,
-        )  # fmt: skip
-        return cutoff
-
-    monkeypatch.setattr(marking, "_snapshot", snapshot_then_move)
-    run = await world.begin()
-    digests = set()
-    async for piece in marking.mark(world.ctx, uuid.UUID(run.token)):
-        digests |= {piece.digests[start : start + 32] for start in range(0, len(piece.digests), 32)}
-        assert piece.warnings == ()
-    assert digests == {chunk.digest}
-
-
-@pytest.mark.parametrize("longest", [4, 50, 1000])
-@pytest.mark.parametrize("width", [4, 5])
 def test_what_was_told_is_left_out_and_nothing_else(width: int, longest: int) -> None:
     """Also digests that agree in their first 24 bytes, and the zero digest; in entries of both kinds of index."""
     seen = SeenDigests(longest)

@@ -79,48 +79,6 @@ async def test_many_batches(world: CollectionWorld) -> None:
     assert [await world.state(chunk) for chunk in kept] == [LIVE] * 23
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda raw: raw[:-1],
-        lambda raw: raw[:4096],
-        lambda raw: raw[:4120] + bytes([raw[4120] ^ 1]) + raw[4121:],
-        lambda raw: b"\0" + raw[1:],
-        lambda raw: raw + raw[-40:],
-        lambda raw: b"",
-    ],
-    ids=["truncated", "no entries", "bit flip", "magic", "too long", "empty"],
-)
-async def test_r15_a_damaged_index_aborts_before_anything_is_condemned(world: CollectionWorld, damage) -> None:
-    kept, gone = some_chunks(2), some_chunks(1)
-    backup = await world.backup(kept)
-    await world.forget(await world.backup(gone, "two"))
-    path = next((world.settings.data_dir / "stores/one/host/one").glob("*/a.pxar.didx"))
-    raw = path.read_bytes()
-    path.write_bytes(damage(raw))
-    run = await world.begin()
-    with pytest.raises(DataCorrupt, match=r"^unable to read index 'host/one/.*/a\.pxar\.didx': "):
-        await world.mark(run)
-    with pytest.raises(Conflict, match="were not read"):
-        await world.condemn(run, set())
-    assert [await world.state(chunk) for chunk in (*kept, *gone)] == [LIVE] * 3
-    path.write_bytes(raw)
-    digests, _, _ = await world.mark(run)
-    await world.condemn(run, digests)
-    assert await world.state(gone[0]) == CONDEMNED
-    await world.forget(backup)
-
-
-async def test_r15_a_missing_index_aborts(any_world: CollectionWorld) -> None:
-    world = any_world
-    await world.backup(some_chunks(1))
-    listed = [key async for key, _ in world.parts.backends._opened[world.datastore].list_files()]
-    index = next(key for key in listed if key.endswith(".didx"))
-    await world.parts.backends._opened[world.datastore].delete_file(index)
-    with pytest.raises(DataCorrupt, match="unable to read index"):
-        await world.mark(await world.begin())
-
-
 async def test_an_index_in_an_unexpected_place_protects_its_chunks(world: CollectionWorld) -> None:
     kept, gone = some_chunks(2)
     backup = await world.backup([kept])
@@ -183,15 +141,6 @@ async def test_damaged_chunks_stay_while_they_are_needed(any_world: CollectionWo
         root = world.settings.data_dir / "stores/one"
         assert (root / layout.bad_chunk_path(needed.digest, 0)).exists()
         assert not (root / layout.bad_chunk_path(needless.digest, 0)).exists()
-
-
-async def test_r22_a_second_run_is_refused(world: CollectionWorld) -> None:
-    begun = await asyncio.gather(*(world.begin() for _ in range(4)), return_exceptions=True)
-    assert sum(isinstance(result, Locked) for result in begun) == 3
-    (run,) = (result for result in begun if not isinstance(result, BaseException))
-    await world.end(run)
-    again = await world.begin()
-    assert again.run_epoch == run.run_epoch + 1
 
 
 async def test_a_dead_run_is_taken_over_and_its_holder_is_out(world: CollectionWorld) -> None:

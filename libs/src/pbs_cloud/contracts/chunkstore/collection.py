@@ -82,12 +82,16 @@ class SweepResult:
 
 @dataclass(frozen=True, slots=True)
 class OrphanResult:
-    """Objects without a row that will be deleted; ``refused``: why nothing was looked for."""
+    """Objects without a row that will be deleted; ``refused``: why nothing was looked for.
+
+    ``lost``: live chunks whose object is gone; they are `corrupt` now, so that the next backup stores them again.
+    """
 
     found: int
     removed_bad: int
     still_bad: int
     refused: str | None = None
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,8 @@ class CollectionLog:
             await self._log.warn(f"objects without a row were not looked for: {found.refused}")
             return
         await self._log.line(f"found {found.found} objects without a row, {found.still_bad} set-aside copies are kept")
+        if found.lost:
+            await self._log.warn(f"{found.lost} chunks are missing in the storage: verify tells which snapshots suffer")
         if found.removed_bad:
             await self._log.line(f"removed {found.removed_bad} set-aside copies of damaged chunks")
 

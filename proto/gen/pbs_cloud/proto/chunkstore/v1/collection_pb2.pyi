@@ -109,16 +109,18 @@ class SweepResult(_message.Message):
     def __init__(self, removed_chunks: _Optional[int] = ..., removed_bytes: _Optional[int] = ..., removed_bad: _Optional[int] = ..., failed: _Optional[int] = ..., more: _Optional[bool] = ...) -> None: ...
 
 class OrphanResult(_message.Message):
-    __slots__ = ("found", "refused", "removed_bad", "still_bad")
+    __slots__ = ("found", "refused", "removed_bad", "still_bad", "lost")
     FOUND_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     REMOVED_BAD_FIELD_NUMBER: _ClassVar[int]
     STILL_BAD_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
     found: int
     refused: str
     removed_bad: int
     still_bad: int
-    def __init__(self, found: _Optional[int] = ..., refused: _Optional[str] = ..., removed_bad: _Optional[int] = ..., still_bad: _Optional[int] = ...) -> None: ...
+    lost: int
+    def __init__(self, found: _Optional[int] = ..., refused: _Optional[str] = ..., removed_bad: _Optional[int] = ..., still_bad: _Optional[int] = ..., lost: _Optional[int] = ...) -> None: ...
 
 class EndRunRequest(_message.Message):
     __slots__ = ("token", "upid", "result", "complete")

@@ -154,8 +154,9 @@ class LocalBackend:
     async def delete_file(self, key: str) -> None:
         await self._run(key, self._delete_file, check_key(key))
 
-    async def delete_tree(self, prefix: str) -> None:
+    async def delete_tree(self, prefix: str) -> bool:
         await self._run(prefix, self._delete_tree, directory_of(prefix))
+        return False
 
     async def list_files(self, prefix: str = "") -> AsyncIterator[tuple[str, int]]:
         folders = [directory_of(prefix)] if prefix else list(local_layout.CONTENT_NAMES)

@@ -144,8 +144,11 @@ class ChunkBackend(Protocol):
     async def delete_file(self, key: str) -> None:
         """Delete a file durably; a missing one is no error."""
 
-    async def delete_tree(self, prefix: str) -> None:
-        """Delete everything below a directory, itself included; `prefix` ends with `/`. A missing one is no error."""
+    async def delete_tree(self, prefix: str) -> bool:
+        """Delete everything below a directory, itself included; `prefix` ends with `/`. A missing one is no error.
+
+        Answers whether a deletion may still strike: a bucket did not answer every attempt.
+        """
 
     def list_files(self, prefix: str = "") -> AsyncIterator[tuple[str, int]]:
         """Key and size of every file below `prefix` (empty or ending with `/`), in no order.

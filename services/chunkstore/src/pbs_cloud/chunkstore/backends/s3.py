@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import obstore
 from obstore.exceptions import BaseError
@@ -15,18 +16,25 @@ from pbs_cloud.chunkstore.backends.paths import check_key, directory_of
 from pbs_cloud.chunkstore.backends.port import READ_PIECE, Buffer, Space
 from pbs_cloud.chunkstore.backends.s3_client import (
     ATTEMPT_SECONDS,
+    ATTEMPTS,
+    UNANSWERED,
     S3Settings,
     as_pbs_error,
     attempts,
     control_client,
     data_client,
+    single_client,
 )
 from pbs_cloud.contracts.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, Unavailable
 from pbs_cloud.formats import layout
 from pbs_cloud.formats.errors import FormatError
 
+T = TypeVar("T")
+
 _SINGLE_PUT_LIMIT = 8 * 1024 * 1024
 _DELETE_BATCH = 1000
+_DELETE_ATTEMPTS = 4
+_DELETE_PAUSE = 0.1
 _TEST_NAME = ".s3-client-test"
 
 
@@ -39,7 +47,8 @@ class S3Backend:
     def __init__(self, settings: S3Settings, prefix: str, executor: Executor, *, mark: str) -> None:
         self.prefix = prefix
         self._settings = settings
-        self._store = data_client(settings)
+        self._store = single_client(settings)
+        self._patient = data_client(settings)
         self._executor = executor
         self._mark = mark
 
@@ -122,7 +131,8 @@ class S3Backend:
 
     async def delete_chunks(self, digests: Sequence[bytes]) -> list[bytes]:
         by_key = {layout.chunk_key(self.prefix, digest): digest for digest in digests}
-        return [by_key[key] for key in await self._delete_keys(list(by_key))]
+        failed, _late = await self._delete_keys(list(by_key))
+        return [by_key[key] for key in failed]
 
     # ------------------------------------------------------------------------------------------------ files
 
@@ -163,8 +173,8 @@ class S3Backend:
     async def delete_file(self, key: str) -> None:
         await self._delete_one("delete_file", self._content_key(key))
 
-    async def delete_tree(self, prefix: str) -> None:
-        await self._delete_all(layout.content_prefix(self.prefix, directory_of(prefix)))
+    async def delete_tree(self, prefix: str) -> bool:
+        return await self._delete_all(layout.content_prefix(self.prefix, directory_of(prefix)))
 
     async def list_files(self, prefix: str = "") -> AsyncIterator[tuple[str, int]]:
         root = layout.content_prefix(self.prefix)
@@ -219,7 +229,7 @@ class S3Backend:
 
         try:
             await obstore.put_async(
-                self._store, key, source(), use_multipart=True, chunk_size=_SINGLE_PUT_LIMIT, max_concurrency=2
+                self._patient, key, source(), use_multipart=True, chunk_size=_SINGLE_PUT_LIMIT, max_concurrency=2
             )
         except (BaseError, OSError) as error:
             raise (broken[0] if broken else as_pbs_error(error, what)) from error
@@ -270,7 +280,7 @@ class S3Backend:
     async def _list(self, prefix: str) -> AsyncIterator[tuple[str, int]]:
         """Every object below a prefix that ends with `/`."""
         try:
-            async for batch in obstore.list(self._store, prefix, chunk_size=_DELETE_BATCH):
+            async for batch in obstore.list(self._patient, prefix, chunk_size=_DELETE_BATCH):
                 for entry in batch:
                     yield entry["path"], entry["size"]
         except (BaseError, OSError) as error:
@@ -279,42 +289,67 @@ class S3Backend:
     async def _list_keys(self, prefix: str) -> list[str]:
         return [key async for key, _size in self._list(prefix)]
 
-    async def _delete_all(self, prefix: str, keep: str | None = None) -> None:
-        """Delete what is below `prefix`, batch by batch, until nothing is listed."""
+    async def _delete_all(self, prefix: str, keep: str | None = None) -> bool:
+        """Delete what is below `prefix`, batch by batch, until nothing is listed; whether a request may be late."""
         batch: list[str] = []
+        late = False
         async for key, _size in self._list(f"{prefix.rstrip('/')}/"):
             if key != keep:
                 batch.append(key)
             if len(batch) == _DELETE_BATCH:
-                await self._delete_or_fail(batch)
+                late |= await self._delete_or_fail(batch)
                 batch = []
         if batch:
-            await self._delete_or_fail(batch)
+            late |= await self._delete_or_fail(batch)
+        return late
 
-    async def _delete_or_fail(self, keys: Sequence[str]) -> None:
-        if failed := await self._delete_keys(keys):
+    async def _delete_or_fail(self, keys: Sequence[str]) -> bool:
+        failed, late = await self._delete_keys(keys)
+        if failed:
             raise Unavailable(f"{len(failed)} objects could not be deleted")
+        return late
 
-    async def _delete_keys(self, keys: Sequence[str]) -> list[str]:
-        """Batch delete; keys whose deletion was not confirmed."""
+    async def _delete_keys(self, keys: Sequence[str]) -> tuple[list[str], bool]:
+        """Batch delete; keys whose deletion was not confirmed, and whether a request may still arrive."""
         failed: list[str] = []
+        late = False
         for start in range(0, len(keys), _DELETE_BATCH):
-            failed += await self._run(self._delete_batch, keys[start : start + _DELETE_BATCH])
-        return failed
+            left, unanswered = await self._run(self._delete_batch, keys[start : start + _DELETE_BATCH])
+            failed += left
+            late |= unanswered
+        return failed, late
 
-    def _delete_batch(self, keys: Sequence[str]) -> list[str]:
-        from botocore.exceptions import BotoCoreError, ClientError
+    def _delete_batch(self, keys: Sequence[str]) -> tuple[list[str], bool]:
+        """Blocking. What an attempt refused is asked for again."""
+        left, unanswered, pause = list(keys), False, _DELETE_PAUSE
+        for attempt in range(_DELETE_ATTEMPTS):
+            if attempt:
+                time.sleep(pause)
+                pause *= 3
+            left, answered = self._delete_once(left)
+            unanswered |= not answered
+            if not left:
+                break
+        return left, unanswered
 
-        client = control_client(self._settings)
+    def _delete_once(self, keys: Sequence[str]) -> tuple[list[str], bool]:
+        """Keys that are left, and whether there was an answer."""
+        from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
+
         body = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
         try:
-            answer = client.delete_objects(Bucket=self._settings.bucket, Delete=body)
-        except (BotoCoreError, ClientError):
-            return list(keys)
-        return [str(error["Key"]) for error in answer.get("Errors", ()) if error.get("Code") != "NoSuchKey"]
+            answer = control_client(self._settings).delete_objects(Bucket=self._settings.bucket, Delete=body)
+        except (ClientError, BotoCoreError) as error:
+            ATTEMPTS.labels("delete_batch", type(error).__name__).inc()
+            if isinstance(error, ClientError):
+                status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 504)
+                return list(keys), status not in UNANSWERED
+            return list(keys), isinstance(error, EndpointConnectionError | ConnectTimeoutError)
+        ATTEMPTS.labels("delete_batch", "ok").inc()
+        return [str(error["Key"]) for error in answer.get("Errors", ()) if error.get("Code") != "NoSuchKey"], True
 
-    async def _run(self, work: Callable[..., list[str]], *args: Any) -> list[str]:
-        async with asyncio.timeout(4 * ATTEMPT_SECONDS):
+    async def _run(self, work: Callable[..., T], *args: Any) -> T:
+        async with asyncio.timeout(_DELETE_ATTEMPTS * (ATTEMPT_SECONDS + 5.0)):
             return await asyncio.get_running_loop().run_in_executor(self._executor, work, *args)
 
 

@@ -26,9 +26,12 @@ TOTAL_SECONDS = 28.0
 """A call gives up after this (below the session lease, architecture "Failure rules")."""
 
 ATTEMPT_SECONDS = 20.0
+UNANSWERED = (502, 504)
+"""Answers of something in between, which say nothing about the request: it may still be on its way."""
+
 _MAX_ATTEMPTS = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 3.0
-_ATTEMPTS = Counter(
+ATTEMPTS = Counter(
     "pbs_chunks_s3_attempts", "Requests to object storage, each attempt counted", ["operation", "outcome"]
 )
 _log = get_logger(__name__)
@@ -57,12 +60,19 @@ class S3Settings:
         )
 
 
-@lru_cache(maxsize=64)
 def data_client(settings: S3Settings) -> S3Store:
-    """The client of the data path: path style, SHA-256 checksum with every upload, `If-None-Match` for new objects.
+    """For lists and uploads in parts, which the client itself repeats request by request."""
+    return _client(settings, 2)
 
-    It repeats nothing by itself except single requests that failed at once: `attempts` counts and bounds the rest.
-    """
+
+def single_client(settings: S3Settings) -> S3Store:
+    """For everything else: sends each request once, as `attempts` repeats, bounds and counts them."""
+    return _client(settings, 0)
+
+
+@lru_cache(maxsize=64)
+def _client(settings: S3Settings, retries: int) -> S3Store:
+    """Path style, SHA-256 checksum with every upload, `If-None-Match` for new objects."""
     keys: dict[str, Any] = {}
     if settings.access_key is not None:
         keys = {"access_key_id": settings.access_key, "secret_access_key": settings.secret_key}
@@ -82,7 +92,7 @@ def data_client(settings: S3Settings) -> S3Store:
             "default_content_type": "application/octet-stream",
         },
         retry_config={
-            "max_retries": 2,
+            "max_retries": retries,
             "retry_timeout": timedelta(seconds=5),
             "backoff": {
                 "init_backoff": timedelta(seconds=_FIRST_PAUSE),
@@ -96,7 +106,10 @@ def data_client(settings: S3Settings) -> S3Store:
 
 @lru_cache(maxsize=64)
 def control_client(settings: S3Settings) -> Any:
-    """boto3 for what the data client lacks: batch deletes that say which keys failed. Blocking; safe in threads."""
+    """boto3 for what the data client lacks: batch deletes that say which keys failed. Blocking; safe in threads.
+
+    It repeats nothing: who deletes has to know whether an attempt got no answer and may still arrive.
+    """
     import boto3
     from botocore.config import Config
 
@@ -110,7 +123,7 @@ def control_client(settings: S3Settings) -> Any:
             signature_version="s3v4",
             connect_timeout=5,
             read_timeout=ATTEMPT_SECONDS,
-            retries={"total_max_attempts": 4, "mode": "standard"},
+            retries={"total_max_attempts": 1, "mode": "standard"},
             s3={"addressing_style": "path"},
         ),
     )
@@ -129,7 +142,7 @@ async def attempts(operation: str, what: str, request: Callable[[], Awaitable[T]
             async with asyncio.timeout(min(ATTEMPT_SECONDS, max(left, 1.0))):
                 answer = await request()
         except (obstore.exceptions.BaseError, OSError) as error:
-            _ATTEMPTS.labels(operation, type(error).__name__).inc()
+            ATTEMPTS.labels(operation, type(error).__name__).inc()
             known = as_pbs_error(error, what)
             if not isinstance(known, Unavailable) or isinstance(error, _REFUSED):
                 raise known from error
@@ -137,7 +150,7 @@ async def attempts(operation: str, what: str, request: Callable[[], Awaitable[T]
                 _log.warning("object storage failed", operation=operation, attempts=attempt, error=str(error)[:500])
                 raise known from error
         else:
-            _ATTEMPTS.labels(operation, "ok").inc()
+            ATTEMPTS.labels(operation, "ok").inc()
             return answer
         await asyncio.sleep(pause * (0.5 + secrets.randbelow(1000) / 1000))
         pause = min(pause * 2, _LONGEST_PAUSE)

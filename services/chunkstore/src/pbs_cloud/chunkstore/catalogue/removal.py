@@ -5,8 +5,10 @@ Each step may be repeated, so whoever finds a marked row finishes the work (form
 
 from __future__ import annotations
 
+import contextlib
 import uuid
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeAlias
 
 from pbs_cloud.chunkstore.catalogue.announce import announce
 from pbs_cloud.chunkstore.catalogue.names import Place, SnapshotPlace
@@ -14,12 +16,17 @@ from pbs_cloud.chunkstore.catalogue.parts import Parts
 from pbs_cloud.chunkstore.catalogue.rows import Snapshot, Store
 from pbs_cloud.chunkstore.catalogue.session_rows import DeadSession, place_of_snapshot
 from pbs_cloud.chunkstore.catalogue.usage import add_bytes
-from pbs_cloud.contracts.errors import Locked, PbsError, SessionLost
+from pbs_cloud.contracts.errors import Locked, PbsError, SessionLost, Unavailable
 from pbs_cloud.contracts.events import EventType
 from pbs_cloud.runtime.database import Connection
 from pbs_cloud.runtime.logging import get_logger
 
 _log = get_logger(__name__)
+_Rest: TypeAlias = tuple[datetime, datetime]
+
+
+class _Late(Unavailable):
+    """A deletion got no answer and may still strike; the place is left alone until that is over."""
 
 
 async def require_unpinned(connection: Connection, snapshot: Snapshot) -> None:
@@ -106,17 +113,49 @@ class Removal:
         if found is None:
             return
         store, where = found
-        await self._parts.backends.of(store).delete_tree(where.prefix)
-        async with self._parts.database.tenant(tenant_id) as connection:
+        rest = await self._let_rest(store, snapshot_id)
+        if await self._parts.backends.of(store).delete_tree(where.prefix):
+            return
+        with contextlib.suppress(_Late):
+            await self._remove_rows(store, where, snapshot_id, rest, holder)
+
+    async def _remove_rows(
+        self, store: Store, where: SnapshotPlace, snapshot_id: int, rest: _Rest | None, holder: uuid.UUID | None
+    ) -> None:
+        """The files are gone for certain. Raises _Late: those of the group are not, and everything stays as it is."""
+        async with self._parts.database.tenant(store.tenant_id) as connection:
             group_id = await connection.fetchval("SELECT group_id FROM snapshot WHERE id = $1", snapshot_id)
             if group_id is None:
                 return
             await connection.fetchval("SELECT 1 FROM backup_group WHERE id = $1 FOR UPDATE", group_id)
+            if rest is not None:
+                await connection.execute(
+                    "UPDATE snapshot SET reusable_at = $3 WHERE id = $1 AND reusable_at = $2", snapshot_id, *rest
+                )
             await connection.execute(
                 "DELETE FROM snapshot WHERE id = $1 AND state = 'removing' AND reusable_at <= clock_timestamp()",
                 snapshot_id,
             )
             await self._remove_group_if_empty(connection, store, where.place, group_id, holder)
+
+    async def _let_rest(self, store: Store, snapshot_id: int) -> _Rest | None:
+        """Before deletions are sent to a bucket: nobody uses the path while one of them may arrive late.
+
+        When each was answered, the time that was there before counts again. Answers the new and the former time.
+        """
+        if store.backend_type == "filesystem":
+            return None
+        async with self._parts.database.tenant(store.tenant_id) as connection:
+            former = await connection.fetchval("SELECT reusable_at FROM snapshot WHERE id = $1 FOR UPDATE", snapshot_id)
+            if former is None:
+                return None
+            now = await connection.fetchval(
+                "UPDATE snapshot SET reusable_at = clock_timestamp() + make_interval(secs => $2) WHERE id = $1"
+                " RETURNING reusable_at",
+                snapshot_id,
+                self._parts.late_write_seconds,
+            )
+        return now, former
 
     async def remove_group(self, tenant_id: str, store: Store, place: Place, group_id: int) -> bool:
         """Remove a group without snapshots and without a backup; whether it is gone now."""
@@ -182,6 +221,7 @@ class Removal:
         )
         if used:
             return False
-        await self._parts.backends.of(store).delete_tree(place.prefix)
+        if await self._parts.backends.of(store).delete_tree(place.prefix):
+            raise _Late("a deletion was not answered by the storage")
         await connection.execute("DELETE FROM backup_group WHERE id = $1", group_id)
         return True

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from pbs_cloud.chunkstore.backends.local import LocalBackend
 from pbs_cloud.chunkstore.backends.port import ChunkBackend
 from pbs_cloud.chunkstore.backends.s3 import S3Backend
-from pbs_cloud.chunkstore.backends.s3_client import S3Settings
+from pbs_cloud.chunkstore.backends.s3_client import UNANSWERED, S3Settings
 from pbs_cloud.contracts.errors import Internal
 from pbs_cloud.formats import layout
 from pbs_cloud.runtime.settings import Settings
@@ -26,7 +26,6 @@ FENCE_SECONDS = 60.0
 
 BATCH_KEYS = 1000
 _READ_SECONDS = 20.0
-_UNANSWERED = (502, 504)
 _OUTCOMES = Counter("pbs_chunks_deleted", "Objects whose deletion was asked for", ["outcome"])
 _fence = threading.local()
 
@@ -134,7 +133,7 @@ class S3Deleter:
             answer = client.delete_objects(Bucket=self._settings.bucket, Delete=body)
         except ClientError as error:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 504)
-            return set(), set() if status in _UNANSWERED else set(keys)
+            return set(), set() if status in UNANSWERED else set(keys)
         except FencedOff:
             return set(), set(keys)
         except BotoCoreError:

@@ -21,11 +21,12 @@ from pbs_cloud.chunkstore.chunks import claim_db
 from pbs_cloud.chunkstore.chunks.stores import StoreRegistry
 from pbs_cloud.chunkstore.collection import runs
 from pbs_cloud.chunkstore.collection.deleting import S3Deleter, boot_time
+from pbs_cloud.chunkstore.collection.lost import LostObjects
 from pbs_cloud.chunkstore.collection.sweeping import Sweeping, SweptStore
 from pbs_cloud.chunkstore.states import ChunkState
 from pbs_cloud.contracts.chunkstore.collection import OrphanResult
 from pbs_cloud.contracts.context import CallContext
-from pbs_cloud.contracts.errors import Internal, Unavailable
+from pbs_cloud.contracts.errors import Internal, NotFound, Unavailable
 from pbs_cloud.formats import layout
 from pbs_cloud.formats.errors import FormatError
 from pbs_cloud.formats.names import MANIFEST_NAME
@@ -34,6 +35,9 @@ from pbs_cloud.runtime.settings import Settings
 
 _BATCH = 1000
 _FOLDERS_AT_ONCE = 256
+_TELLING = (".fidx", ".didx", f"/{MANIFEST_NAME}")
+"""Files that only a snapshot has, finished or not."""
+
 _KNOWN = """
 SELECT given.n FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[])
   WITH ORDINALITY AS given(path, backup_type, backup_id, backup_time, n)
@@ -81,8 +85,11 @@ class Orphans:
             now: datetime = await connection.fetchval("SELECT clock_timestamp()")
         oldest = now.timestamp() - self._settings.gc_grace_seconds
         found = removed_bad = still_bad = 0
-        async for batch in _in_batches(_objects(store.chunks.backend, self._settings), oldest):
-            rows = await self._states(store, batch)
+        lost = LostObjects(self._database, store)
+        async for whole in _in_batches(_objects(store.chunks.backend, self._settings)):
+            await lost.listed([item.digest for item in whole if item.bad_number is None])
+            batch = [item for item in whole if item.changed <= oldest]
+            rows = await self._states(store, batch) if batch else {}
             missing = [item for item in batch if item.bad_number is None and item.digest not in rows]
             found += await self._doom(store, missing)
             copies = [item for item in batch if item.bad_number is not None]
@@ -90,37 +97,42 @@ class Orphans:
             await self._remove_copies(store, needless)
             removed_bad += len(needless)
             still_bad += len(copies) - len(needless)
-        return OrphanResult(found, removed_bad, still_bad)
+        await lost.end()
+        return OrphanResult(found, removed_bad, still_bad, lost=lost.count)
 
     async def _unknown_snapshot(self, store: SweptStore) -> str | None:
         """Path of a snapshot in the storage that the catalogue does not know: somebody else used the store."""
-        paths: list[layout.ContentPath] = []
+        batch: dict[str, tuple[layout.ContentPath, str]] = {}
         async for key, _size in store.chunks.backend.list_files():
-            if not key.endswith(f"/{MANIFEST_NAME}"):
+            if not key.endswith(_TELLING):
                 continue
             try:
-                paths.append(layout.parse_content_path(key))
+                path = layout.parse_content_path(key)
             except FormatError:
                 return key
-            if len(paths) == _BATCH and (unknown := await self._first_unknown(store, paths)):
-                return unknown
-            if len(paths) == _BATCH:
-                paths = []
-        return await self._first_unknown(store, paths) if paths else None
+            if path.snapshot is None:
+                return key
+            batch.setdefault(key.rpartition("/")[0], (path, key))
+            if len(batch) == _BATCH:
+                if unknown := await self._first_unknown(store, list(batch.values())):
+                    return unknown
+                batch = {}
+        return await self._first_unknown(store, list(batch.values())) if batch else None
 
-    async def _first_unknown(self, store: SweptStore, paths: Sequence[layout.ContentPath]) -> str | None:
-        places = [(str(path.ns), path.snapshot) for path in paths if path.snapshot is not None]
+    async def _first_unknown(self, store: SweptStore, files: Sequence[tuple[layout.ContentPath, str]]) -> str | None:
+        """Of the snapshots of these files the first one without a row, if its file is still there."""
+        places = [(path, path.snapshot, key) for path, key in files if path.snapshot is not None]
         columns = [
-            [ns for ns, _ in places],
-            [snapshot.group.backup_type.value for _, snapshot in places],
-            [snapshot.group.backup_id for _, snapshot in places],
-            [snapshot.backup_time for _, snapshot in places],
+            [str(path.ns) for path, _, _ in places],
+            [snapshot.group.backup_type.value for _, snapshot, _ in places],
+            [snapshot.group.backup_id for _, snapshot, _ in places],
+            [snapshot.backup_time for _, snapshot, _ in places],
         ]
         async with self._database.tenant(store.tenant) as connection:
             known = {row["n"] for row in await connection.fetch(_KNOWN, store.run.datastore_id, *columns)}
-        for number, (path, snapshot) in enumerate(places, 1):
-            if number not in known:
-                return f"{path}/{snapshot}".lstrip("/")
+        for number, (_, _, key) in enumerate(places, 1):
+            if number not in known and await _exists(store.chunks.backend, key):
+                return key.rpartition("/")[0]
         return None
 
     async def _states(self, store: SweptStore, batch: Sequence[StoredObject]) -> dict[bytes, ChunkState]:
@@ -164,11 +176,18 @@ class Orphans:
                 await asyncio.to_thread(path.unlink, missing_ok=True)
 
 
-async def _in_batches(objects: AsyncIterator[StoredObject], oldest: float) -> AsyncIterator[list[StoredObject]]:
+async def _exists(backend: ChunkBackend, key: str) -> bool:
+    """A second look: files go before their row does."""
+    try:
+        await backend.file_size(key)
+    except NotFound:
+        return False
+    return True
+
+
+async def _in_batches(objects: AsyncIterator[StoredObject]) -> AsyncIterator[list[StoredObject]]:
     batch: list[StoredObject] = []
     async for item in objects:
-        if item.changed > oldest:
-            continue
         batch.append(item)
         if len(batch) == _BATCH:
             yield batch
@@ -189,7 +208,8 @@ async def _local_objects(backend: LocalBackend) -> AsyncIterator[StoredObject]:
     root = backend.path / layout.CHUNK_DIR
     for start in range(0, 0x10000, _FOLDERS_AT_ONCE):
         names = [f"{number:04x}" for number in range(start, start + _FOLDERS_AT_ONCE)]
-        for item in await asyncio.to_thread(_scan, lambda name: os.scandir(root / name), names):
+        found = await asyncio.to_thread(_scan, lambda name: os.scandir(root / name), names)
+        for item in sorted(found, key=lambda item: item.digest):
             yield item
 
 
