@@ -15,7 +15,7 @@ def parse_filepath(text: str, field: str = "filepath") -> bytes:
     if text in ("root", "/"):
         return b""
     try:
-        return base64.b64decode(text, validate=True).rstrip(b"/")
+        return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError, TypeError):
         raise FormatError(f"{field}: not base64") from None
 

@@ -55,7 +55,7 @@ def _archive_pair(snapshot: OpenSnapshot, name: str) -> tuple[str, str | None]:
 @AREA.get("admin/datastore/{store}/catalog", _PARAMS, access=_ACCESS, raw=True)
 async def catalog(call: Call) -> Any:
     """One directory level of the file catalog."""
-    path = _path(call)
+    path = _path(call).rstrip(b"/")
     snapshot = await open_snapshot(call)
     try:
         async with ArchiveAccess(snapshot) as access:
@@ -97,6 +97,8 @@ async def _download(call: Call, snapshot: OpenSnapshot, path: bytes) -> AsyncIte
         name, inner = call.text("archive-name"), path
     else:
         name, inner = split_archive_path(path)
+    if inner.endswith(b"/") and inner.strip(b"/"):
+        raise InvalidArgument("a path ends with a name, not with a slash", field="filepath")
     archive, payload = _archive_pair(snapshot, name)
     try:
         async with ArchiveAccess(snapshot) as access:
