@@ -1,0 +1,62 @@
+"""`python -m testkit.simulator --first 1 --count 500`: run seeds; failing ones are minimised and printed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from testkit.simulator.mutants import MUTANTS
+from testkit.simulator.run import Result, minimise, run_script, run_seed, seeds_needed
+from testkit.simulator.script import Script
+
+_MOST_FAILURES = 5
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="testkit.simulator", description=__doc__)
+    parser.add_argument("--first", type=int, default=1, help="first seed")
+    parser.add_argument("--count", type=int, default=100, help="how many")
+    parser.add_argument("--mutant", choices=sorted(MUTANTS), help="a rule that is switched off")
+    parser.add_argument("--script", type=Path, help="run the script in this file instead")
+    parser.add_argument("--no-minimise", action="store_true", help="print failing scripts as they are")
+    given = parser.parse_args()
+    if given.script is not None:
+        result = run_script(Script.from_json(json.loads(given.script.read_text())), given.mutant)
+        print(result.text or "ok", f"({result.steps} steps)")
+        return 0 if result.ok else 1
+    if given.mutant is not None:
+        needed = seeds_needed(given.mutant, given.first, given.count, lambda found: _print(found, found))
+        print(f"{given.mutant}: {needed or 'not found in ' + str(given.count)} seeds")
+        return 0 if needed else 1
+    return _run_all(given.first, given.count, short=not given.no_minimise)
+
+
+def _run_all(first: int, count: int, *, short: bool) -> int:
+    began, failures = time.perf_counter(), 0
+    for seed in range(first, first + count):
+        result = run_seed(seed)
+        if result.ok:
+            continue
+        failures += 1
+        _print(result, minimise(result) if short else result)
+        if failures >= _MOST_FAILURES:
+            break
+    spent = time.perf_counter() - began
+    done = seed - first + 1
+    print(f"{done} seeds, {failures} failures, {spent:.1f} s, {done / spent * 3600:,.0f} an hour")
+    return 1 if failures else 0
+
+
+def _print(result: Result, least: Result) -> None:
+    """The seed with its verdict, and the script to keep."""
+    print(f"seed {result.script.seed}: {'LOSS: ' if result.loss else ''}{result.text} (at {result.at:.1f} s)")
+    if least.text != result.text:
+        print(f"  minimised: {least.text}")
+    print(f"  {json.dumps(least.script.to_json())}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

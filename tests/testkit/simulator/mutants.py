@@ -1,0 +1,251 @@
+"""Rules of formats 9.9, each switched off by a change of the services' own source while a world runs.
+
+A change names a function, method or SQL text and what in it is replaced; one that does not fit any more is an error.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import textwrap
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+_STORE = "pbs_cloud.chunkstore"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """`where`: `module:name` or `module:Class.method` below the chunkstore."""
+
+    where: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A rule that is not kept. `rule`: what of formats 9.9 it breaks."""
+
+    rule: str
+    changes: tuple[Change, ...]
+
+
+MUTANTS: dict[str, Mutant] = {
+    "no-pin": Mutant(
+        "the base of a session is pinned",
+        (
+            Change(
+                "catalogue.open_backup:_pin_base",
+                '    await connection.execute(\n        "INSERT INTO pin',
+                '    str(\n        "INSERT INTO pin',
+            ),
+        ),
+    ),
+    "pins-ignored": Mutant(
+        "a pinned snapshot is not removed",
+        (
+            Change("catalogue.removal:require_unpinned", 'if pin["alive"]:', "if False:"),
+            Change("catalogue.removal:require_unpinned", "    if pins:\n", "    if False:\n"),
+        ),
+    ),
+    "base-not-locked": Mutant(
+        "the base's row is locked from its choice until it is pinned",
+        (Change("catalogue.open_backup:_choose_base", " FOR KEY SHARE", ""),),
+    ),
+    "vanished-index-skipped": Mutant(
+        "an index that vanished makes the mark list all snapshots again",
+        (Change("collection.marking:Marking._mark", "while marks.vanished:", "while False:"),),
+    ),
+    "unreadable-index-skipped": Mutant(
+        "any other unreadable index aborts the run",
+        (
+            Change("collection.marking:Marking._mark_all", "except Vanished:", "except Exception:"),
+            Change("collection.marking:Marking._mark_all", "marks.vanished = True", "pass"),
+        ),
+    ),
+    "cut-marks-accepted": Mutant(
+        "marks that were cut off are no marks",
+        (Change("collection.rpc:_whole", '    raise Unavailable("the marks ended too early")', "    return"),),
+    ),
+    "no-epoch": Mutant(
+        "a run begins with a new epoch",
+        (Change("collection.runs:begin", "epoch = epoch + 1", "epoch = epoch"),),
+    ),
+    "store-not-shared": Mutant(
+        "the start of a session and of a run exclude each other",
+        (Change("catalogue.open_backup:BackupOpening._attempt", ", share=True", ""),),
+    ),
+    "cutoff-ignores-sessions": Mutant(
+        "the cutoff is not beyond the start of an active session",
+        (Change("collection.marking:_CUTOFF", "state = 'active'", "state = 'none'"),),
+    ),
+    "touch-epoch-ignored": Mutant(
+        "only what was touched before the cutoff is condemned",
+        (
+            Change("collection.condemning:_CONDEMN", " AND touch_epoch < $3", " AND touch_epoch < $3 + 1000000"),
+            Change("collection.condemning:_LOCK", " AND touch_epoch < $3", " AND touch_epoch < $3 + 1000000"),
+            Change(
+                "collection.condemning:Condemning.condemn", "run.cutoff, self._batch_rows", "1 << 60, self._batch_rows"
+            ),
+        ),
+    ),
+    "claim-does-not-touch": Mutant(
+        "a claim of a live chunk touches it",
+        (
+            Change(
+                "chunks.claim_rules:judge",
+                "touched = None if epoch == row.touch_epoch else replace(row, touch_epoch=epoch)",
+                "touched = None",
+            ),
+        ),
+    ),
+    "condemned-not-revived": Mutant(
+        "a claim of a condemned chunk makes it live",
+        (
+            Change(
+                "chunks.claim_rules:judge",
+                "replace(row, state=ChunkState.LIVE, touch_epoch=epoch, owner=None, writer=None)",
+                "None",
+            ),
+        ),
+    ),
+    "deleting-usable": Mutant(
+        "a chunk that is being deleted is not usable",
+        (Change("chunks.claim_rules:judge", "return Verdict(Next.WAIT_FOR_DELETE)", "return Verdict(Next.PRESENT)"),),
+    ),
+    "deleted-without-recheck": Mutant(
+        "only what is condemned still when its row is locked is deleted",
+        (
+            Change("collection.sweeping:_LOCK_CONDEMNED", " FOR NO KEY UPDATE SKIP LOCKED", ""),
+            Change("collection.sweeping:_START", " AND state IN (4, 5)", ""),
+        ),
+    ),
+    "no-fence": Mutant(
+        "a DELETE is not sent long after its transaction",
+        (Change("collection.deleting:_refuse_late", 'boot_time() > getattr(_fence, "until", 0.0)', "False"),),
+    ),
+    "no-quiescence": Mutant(
+        "after an unanswered DELETE its row rests for Q",
+        (
+            Change(
+                "collection.sweeping:Sweeping._pick", "late = 0.0 if store.local else self._late_seconds", "late = 0.0"
+            ),
+        ),
+    ),
+    "unanswered-is-deleted": Mutant(
+        "a row goes only when its DELETE was answered",
+        (
+            Change(
+                "collection.deleting:S3Deleter._request",
+                "except BotoCoreError:\n        return set(), set()",
+                "except BotoCoreError:\n        return set(keys), set()",
+            ),
+        ),
+    ),
+    "local-delete-unlocked": Mutant(
+        "in a directory objects are deleted under the locks of their digests, and only rows that are still ours",
+        (
+            Change("collection.sweeping:Sweeping._exclusive", "if store.local:", "if False:"),
+            Change(
+                "collection.sweeping:Sweeping._sweep",
+                "await self._still_ours(store, picked) if store.local else picked",
+                "picked",
+            ),
+        ),
+    ),
+    "live-before-durable": Mutant(
+        "a row goes live only when its object is stored",
+        (
+            Change(
+                "chunks.store:ChunkStore._write",
+                "if not await self._write_object(claim, attempt):\n            return None",
+                "pass",
+            ),
+            Change(
+                "chunks.store:ChunkStore._write",
+                "handed_over = True",
+                "handed_over = True\n        await asyncio.wait([live])\n        await self._write_object(claim, attempt)",
+            ),
+        ),
+    ),
+    "live-before-sync": Mutant(
+        "in a directory a row goes live only after the group sync",
+        (Change("chunks.publishing:Publisher._round", "await self._backend.sync()", "await asyncio.sleep(0)"),),
+    ),
+    "close-does-not-wait": Mutant(
+        "an index is closed only when all its chunks are live",
+        (
+            Change("chunks.store:ChunkStore.flush", "await self._publisher.flush()", "return"),
+            Change("catalogue.session_files:SessionFiles._require_live", "if waiting and", "if False and"),
+        ),
+    ),
+    "owner-not-checked": Mutant(
+        "only the owner of a row sets it live",
+        (
+            Change(
+                "chunks.claim_db:_PUBLISH",
+                " AND chunk.owner_session = given.owner\n  AND chunk.writer = $7 AND chunk.state IN (1, 3)",
+                " AND ($7::uuid IS NOT NULL) AND (given.owner IS NOT NULL)",
+            ),
+        ),
+    ),
+    "commit-without-lease": Mutant(
+        "a commit requires an active session with a valid lease",
+        (
+            Change("catalogue.finish:Finish._commit", "await require_writable(connection, found.key)", "pass"),
+            Change("catalogue.finish:Finish._require_still_open", "await require_writable(connection, key)", "pass"),
+        ),
+    ),
+    "path-used-again": Mutant(
+        "the path of a session that expired is used again only after Q",
+        (
+            Change(
+                "catalogue.closing:Closing.expire",
+                'late = 0.0 if store.backend_type == "filesystem" else self._parts.late_write_seconds',
+                "late = 0.0",
+            ),
+        ),
+    ),
+    "corrupt-not-healed": Mutant(
+        "a corrupt chunk is written again by the next upload",
+        (
+            Change(
+                "chunks.claim_rules:judge",
+                "return Verdict(Next.HEAL, replace(row, touch_epoch=epoch, owner=who.session, writer=who.writer))",
+                "return Verdict(Next.PRESENT, replace(row, state=ChunkState.LIVE))",
+            ),
+        ),
+    ),
+}
+
+
+def changes_of(mutant: Mutant) -> list[tuple[Any, str, Any]]:
+    """For `patched`: holder, name, and what is put there."""
+    together: dict[str, list[Change]] = {}
+    for change in mutant.changes:
+        together.setdefault(change.where, []).append(change)
+    return [_changed(where, tuple(changes)) for where, changes in together.items()]
+
+
+@lru_cache(maxsize=128)
+def _changed(where: str, changes: tuple[Change, ...]) -> tuple[Any, str, Any]:
+    module_name, _, path = where.partition(":")
+    module = importlib.import_module(f"{_STORE}.{module_name}")
+    *holders, name = path.split(".")
+    holder: Any = module
+    for part in holders:
+        holder = getattr(holder, part)
+    found = holder.__dict__[name]
+    source = found if isinstance(found, str) else textwrap.dedent(inspect.getsource(found))
+    for change in changes:
+        old = change.old if change.old in source else textwrap.dedent(change.old)
+        if old not in source:
+            raise LookupError(f"{where}: there is no {change.old!r} any more")
+        source = source.replace(old, change.new)
+    if isinstance(found, str):
+        return holder, name, source
+    made: dict[str, Any] = {}
+    exec(compile(f"from __future__ import annotations\n{source}", where, "exec"), module.__dict__, made)
+    return holder, name, made[name]

@@ -1,0 +1,72 @@
+"""What the simulated people know: which backups were acknowledged, and which they have asked to remove."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import Enum
+
+from pbs_cloud.formats import blob
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A chunk as a client makes it."""
+
+    digest: bytes
+    size: int
+    data: bytes
+
+
+def _chunk(number: int) -> Chunk:
+    body = hashlib.sha256(b"chunk %d" % number).digest()[: 8 + number] * (1 + number % 3)
+    return Chunk(hashlib.sha256(body).digest(), len(body), blob.encode(body, False))
+
+
+POOL = [_chunk(number) for number in range(16)]
+BY_DIGEST = {chunk.digest: chunk for chunk in POOL}
+
+
+class Fact(Enum):
+    """What is known of a backup."""
+
+    RUNNING = "running"
+    FINISHING = "finishing"
+    ACKNOWLEDGED = "acknowledged"
+    FAILED = "failed"
+
+
+@dataclass(eq=False)
+class Known:
+    """One backup. `perhaps_gone`: somebody has asked for its removal, whatever the answer was."""
+
+    time: int
+    group: int
+    digests: tuple[bytes, ...] = ()
+    fact: Fact = Fact.RUNNING
+    perhaps_gone: bool = False
+
+
+@dataclass
+class Truth:
+    """Everything the invariants are judged by."""
+
+    backups: list[Known] = field(default_factory=list)
+    pruned: bool = False
+    damaged: set[bytes] = field(default_factory=set)
+
+    def possible(self, time: int) -> list[tuple[bytes, ...]]:
+        """Contents that a committed backup of that time may have; a time may be used again after a failure."""
+        done = (Fact.FINISHING, Fact.ACKNOWLEDGED)
+        return [known.digests for known in self.backups if known.time == time and known.fact in done]
+
+    def required(self) -> list[Known]:
+        """Backups that must be there: acknowledged, and nobody has asked for their removal.
+
+        Prune may have taken all but the newest of each group.
+        """
+        found = [known for known in self.backups if known.fact is Fact.ACKNOWLEDGED]
+        if self.pruned:
+            newest = {known.group: known for known in sorted(found, key=lambda known: known.time)}
+            found = list(newest.values())
+        return [known for known in found if not known.perhaps_gone]
