@@ -14,7 +14,8 @@ from testkit.simulator.postgres import SimPostgres
 from pbs_cloud.runtime.database import _install_codecs
 
 NOW = datetime.now(UTC)
-_ROUGH_SECONDS = 100.0
+_ROUGH_SECONDS = 1000.0
+_MOST_OFF = 100_000.0
 
 
 class Clock:
@@ -35,6 +36,10 @@ def comparable(value: Any, known: frozenset[Any]) -> Any:
         return value if value in known else "a new uuid"
     if isinstance(value, datetime):
         return value if value in known else f"about {round((value - NOW).total_seconds() / _ROUGH_SECONDS)}"
+    if isinstance(value, (int, float)) and abs(value - NOW.timestamp()) < _MOST_OFF:
+        return f"about {round((value - NOW.timestamp()) / _ROUGH_SECONDS)}"
+    if isinstance(value, float):
+        return f"about {round(value / _ROUGH_SECONDS)}"
     if isinstance(value, list):
         return [comparable(item, known) for item in value]
     return (type(value).__name__, value)

@@ -69,7 +69,12 @@ class SimConnection:
             yield row
 
     async def copy_from_query(
-        self, query: str, *args: Any, output: Callable[[bytes], Awaitable[None]], format: str | None = None
+        self,
+        query: str,
+        *args: Any,
+        output: Callable[[bytes], Awaitable[None]],
+        format: str | None = None,
+        timeout: float | None = None,
     ) -> str:
         """Rows in the binary format of COPY, handed to `output`."""
         if format != "binary":

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from sqlglot import exp
@@ -30,7 +31,7 @@ from testkit.simulator.postgres.scope import (
     unified,
     with_type,
 )
-from testkit.simulator.postgres.values import Jsonb, epoch_seconds
+from testkit.simulator.postgres.values import WHOLE, Jsonb, epoch_seconds
 
 _TENANT_SETTING = "pbs.tenant"
 _NUMBERS = ("int2", "int4", "int8", "numeric")
@@ -98,11 +99,18 @@ def _merged(left: Jsonb, right: Jsonb) -> Jsonb:
     return Jsonb(one | other)
 
 
-def _coalesce(compilation: Compilation, scope: Scope, node: exp.Coalesce) -> Expression:
-    parts = [compile_expression(compilation, scope, part) for part in (node.this, *node.expressions)]
-    parts = unified(compilation, parts)
+def _of_one_type(compilation: Compilation, scope: Scope, nodes: list[Any], node: exp.Expression) -> list[Expression]:
+    """Expressions that are alternatives, with the widest type of all."""
+    parts = unified(compilation, [compile_expression(compilation, scope, part) for part in nodes])
     for part in parts[1:]:
         require_comparable(parts[0], part, node)
+    kind = _widest(parts)
+    return [_call(Decimal, [part], kind, part.name) if kind == "numeric" and part.type in WHOLE else part
+            for part in parts]  # fmt: skip
+
+
+def _coalesce(compilation: Compilation, scope: Scope, node: exp.Coalesce) -> Expression:
+    parts = _of_one_type(compilation, scope, [node.this, *node.expressions], node)
     computes = [part.compute for part in parts]
 
     def compute(frame: Frame) -> Any:
@@ -123,11 +131,7 @@ def _widest(parts: list[Expression]) -> str | None:
 
 
 def _extreme(compilation: Compilation, scope: Scope, node: exp.Least | exp.Greatest) -> Expression:
-    parts = unified(
-        compilation, [compile_expression(compilation, scope, part) for part in (node.this, *node.expressions)]
-    )
-    for part in parts[1:]:
-        require_comparable(parts[0], part, node)
+    parts = _of_one_type(compilation, scope, [node.this, *node.expressions], node)
     computes = [part.compute for part in parts]
     choose: Callable[[list[Any]], Any] = min if isinstance(node, exp.Least) else max
 
@@ -141,14 +145,13 @@ def _extreme(compilation: Compilation, scope: Scope, node: exp.Least | exp.Great
 def _case(compilation: Compilation, scope: Scope, node: exp.Case) -> Expression:
     only(node, "this", "ifs", "default")
     tests: list[Expression] = []
-    answers: list[Expression] = []
+    nodes: list[Any] = []
     for branch in node.args["ifs"]:
         test = branch.this if node.this is None else exp.EQ(this=node.this.copy(), expression=branch.this)
         tests.append(compile_condition(compilation, scope, test))
-        answers.append(compile_expression(compilation, scope, branch.args["true"]))
-    default = node.args.get("default")
-    answers.append(constant(None, None) if default is None else compile_expression(compilation, scope, default))
-    answers = unified(compilation, answers)
+        nodes.append(branch.args["true"])
+    nodes.append(node.args.get("default") or exp.Null())
+    answers = _of_one_type(compilation, scope, nodes, node)
     branches = [(test.compute, answer.compute) for test, answer in zip(tests, answers, strict=False)]
     otherwise = answers[-1].compute
 
@@ -248,6 +251,20 @@ def _simple(function: Callable[..., Any], kind: str, takes: tuple[str, ...], key
     return handle
 
 
+def _json_text(value: Jsonb, key: str) -> str | None:
+    found = value.load()
+    if not isinstance(found, dict) or not isinstance(found.get(key), str | None):
+        raise UnsupportedSql("->> of anything but a text in an object")
+    return found.get(key)
+
+
+def _json_field(compilation: Compilation, scope: Scope, node: exp.JSONExtractScalar) -> Expression:
+    if not isinstance(node.expression, exp.JSONPath) or len(node.expression.expressions) != 2:
+        raise UnsupportedSql(node.sql("postgres"))
+    key = constant(node.expression.expressions[1].this, "text")
+    return _call(_json_text, [*_arguments(compilation, scope, [node.this], "jsonb"), key], "text", "?column?")
+
+
 def _length(compilation: Compilation, scope: Scope, node: exp.Length) -> Expression:
     found = _arguments(compilation, scope, [node.this], None)
     if found[0].type not in ("text", "bytea"):
@@ -267,6 +284,7 @@ FUNCTIONS: dict[type[exp.Expression], Handler] = {
     exp.Extract: _extract,
     exp.Like: _like,
     exp.Length: _length,
+    exp.JSONExtractScalar: _json_field,
     exp.Anonymous: _anonymous,
     exp.CurrentTimestamp: lambda _, __, ___: Expression(
         lambda frame: frame[CONTEXT].transaction.began, "timestamptz", name="now"

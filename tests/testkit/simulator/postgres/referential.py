@@ -57,7 +57,6 @@ class ParentCheck:
         columns = key.parent.indexes[key.parent_index].columns
         wanted = [self.version.values[column] for column in columns]
         children = context.tables[key.table.number]
-        below: list[ParentCheck] = []
         if key.cascade:
             who.command += 1
             context.command = who.command
@@ -77,9 +76,7 @@ class ParentCheck:
                     constraint_name=key.name,
                 )
             children.delete(newest, who)
-            below += [ParentCheck(other, newest) for other in key.table.referenced_by]
-        for check in below:
-            await check.run(context)
+            context.due += [ParentCheck(other, newest) for other in key.table.referenced_by]
 
     def _names(self, row: Row, context: Context, wanted: list[Any]) -> Version | None:
         """The newest version of a row, if it names the parent."""
@@ -99,7 +96,10 @@ def _candidates(children: TableRows, key: ForeignKey, wanted: list[Any]) -> Iter
 
 
 async def look_at_foreign_keys(context: Context) -> None:
-    """Run what a statement left to be looked at, in order. Raises asyncpg.ForeignKeyViolationError."""
-    due, context.due = context.due, []
-    for check in due:
+    """Run what a statement left to be looked at, and what follows from it, in order.
+
+    Raises asyncpg.ForeignKeyViolationError.
+    """
+    for check in context.due:  # grows meanwhile
         await check.run(context)
+    context.due = []

@@ -66,11 +66,13 @@ class Part:
 
 @dataclass(slots=True)
 class Statement:
-    """A compiled statement; `columns`: names and types of its rows."""
+    """A compiled statement; `columns`: names and types of its rows; `types`: those of its arguments, if known."""
 
+    text: str
     title: str
     tag: str
     size: int
+    types: list[str | None]
     takes: list[Convert | None]
     parts: list[Part]
     record: type[Record]
@@ -155,12 +157,10 @@ def compile_statement(catalog: Catalog, text: str) -> Statement:
     places = {name: number for number, (name, _) in reversed(list(enumerate(columns)))}
     places = {name: places[name] for name, _ in columns}
     record = type("Record", (Record,), {"__slots__": (), "_places": places})
-    takes = [
-        taking(compilation.parameters[number]) if number in compilation.parameters else None
-        for number in range(compilation.parameter_count)
-    ]
+    types = [compilation.parameters.get(number) for number in range(compilation.parameter_count)]
+    takes = [None if kind is None else taking(kind) for kind in types]
     return Statement(
-        _title(node), _TAGS.get(type(node), "SELECT"), compilation.size, takes, parts, record, columns,
+        text, _title(node), _TAGS.get(type(node), "SELECT"), compilation.size, types, takes, parts, record, columns,
         any(kind == "jsonb" for _, kind in columns),
     )  # fmt: skip
 

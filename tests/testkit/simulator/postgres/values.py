@@ -182,6 +182,13 @@ def _to_text(value: Any) -> str:
     raise UnsupportedSql(f"{type(value).__name__}::text")
 
 
+def _parsed_uuid(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text)
+    except ValueError as error:
+        raise asyncpg.InvalidTextRepresentationError(f'invalid input syntax for type uuid: "{text}"') from error
+
+
 def casting(source: str | None, target: str) -> Convert:
     """Conversion of a value inside of the model, `source::target`. Raises UnsupportedSql."""
     if source == target:
@@ -191,7 +198,7 @@ def casting(source: str | None, target: str) -> Convert:
     if target == "text" and source in (*WHOLE, "uuid"):
         return _to_text
     if target == "uuid" and source == "text":
-        return uuid.UUID
+        return _parsed_uuid
     if target == "float8" and source in (*WHOLE, "numeric"):
         return float
     if target == "numeric" and source in WHOLE:
