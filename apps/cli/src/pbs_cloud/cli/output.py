@@ -2,16 +2,19 @@
 
 import json
 import os
+import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pbs_cloud.cli.common import Format
+from pbs_cloud.cli.layout import GAP, column_widths
 from pbs_cloud.cli.views import Column, Record, Table, View, Words, generic, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-_WIDE = 100_000
+_WIDE: Final = 100_000
+_TRAILING: Final = re.compile(r" +$")
 
 
 class Output:
@@ -64,21 +67,19 @@ class Output:
 
         if view.sort is not None:
             rows = sorted(rows, key=view.sort)
-        cells = [[_one_line(column.cell(row)) for column in view.columns] for row in rows]
-        used = [place for place in range(len(view.columns)) if any(line[place] for line in cells)]
-        table = RichTable(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-        for place in used:
-            column = view.columns[place]
-            short = max(len(line[place]) for line in cells) <= 20
-            table.add_column(
-                column.title,
-                justify="right" if column.right else "left",
-                overflow="fold",
-                no_wrap=column.right or short,
-            )
-        for line in cells:
-            table.add_row(*(Text(line[place], style=_style(line[place])) for place in used))
-        _print(table)
+        cells = [[column.title for column in view.columns]]
+        cells += [[_one_line(column.cell(row)) for column in view.columns] for row in rows]
+        used = [place for place in range(len(view.columns)) if any(line[place] for line in cells[1:])]
+        shown = [[line[place] for place in used] for line in cells]
+        screen = console()
+        numbers = [view.columns[place].right for place in used]
+        widths = column_widths(shown, numbers, screen.width)
+        table = RichTable(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
+        for title, number, width in zip(shown[0], numbers, widths, strict=True):
+            table.add_column(title, justify="right" if number else "left", overflow="fold", width=width)
+        for line in shown[1:]:
+            table.add_row(*(Text(cell, style=_style(cell)) for cell in line))
+        _print(screen, table, sum(widths) + GAP * len(widths))
 
     def _record(self, data: Any, view: Record) -> None:
         from rich.table import Table as RichTable
@@ -92,7 +93,7 @@ class Output:
             cell = column.cell(data)
             if cell:
                 table.add_row(column.title, Text(cell, style=_style(cell)))
-        _print(table)
+        _print(console(), table, 0)
 
 
 def console(*, stderr: bool = False) -> "Console":
@@ -104,15 +105,12 @@ def console(*, stderr: bool = False) -> "Console":
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
-def _print(table: Any) -> None:
-    """Without blanks at the ends of lines where no terminal fills them."""
-    screen = console()
-    if screen.is_terminal:
-        screen.print(table)
-        return
+def _print(screen: "Console", table: Any, least: int) -> None:
+    """At least that wide, so that nothing is cut off; without blanks at the ends of lines."""
+    screen.width = max(screen.width, least)
     with screen.capture() as capture:
         screen.print(table)
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))
+    sys.stdout.write("".join(f"{_TRAILING.sub('', line)}\n" for line in capture.get().splitlines()))
 
 
 def _one_line(cell: str) -> str:

@@ -72,8 +72,14 @@ def path_and_params(command: Command, values: Values) -> tuple[str, Values]:
 
 def execute(command: Command, session: Session, values: Values) -> None:
     """Run one command. Raises CliError."""
+    typed = values
     if command.danger is not None:
         session.confirm(session.fill(command.danger, values), values)
+    values = values | {
+        param.name: param.find(session, values[param.name])
+        for param in command.params
+        if param.find is not None and values.get(param.name) is not None
+    }
     runner: Callable[[Session, Values], None] | None = command.run
     if runner is not None:
         runner(session, values)
@@ -85,5 +91,5 @@ def execute(command: Command, session: Session, values: Values) -> None:
 
         finish(session, answer.data, wait=not values.get("no-wait"))
         return
-    done = session.fill(command.done, values) if command.done is not None else None
+    done = session.fill(command.done, typed) if command.done is not None else None
     session.output.answer(answer.data, command.view, done)

@@ -36,6 +36,8 @@ class Param:
     metavar: str | None = None
     default: Any = None
     """Sent where nothing is given."""
+    find: "Callable[[Session, str], str] | None" = None
+    """Makes the server's id of what people type."""
 
     @property
     def identifier(self) -> str:

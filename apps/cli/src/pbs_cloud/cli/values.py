@@ -70,6 +70,12 @@ def format_time(seconds: float | None) -> str:
     return f"{datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M:%S}"
 
 
+def format_recent(seconds: float | None) -> str:
+    """Local time without the year if it is the present one, `03-02 14:00:05`."""
+    text = format_time(seconds)
+    return text[5:] if text[:4] == f"{datetime.now():%Y}" else text
+
+
 def format_moment(text: str | None) -> str:
     """Local time of an RFC 3339 text."""
     if not text:

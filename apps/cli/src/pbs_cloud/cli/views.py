@@ -114,6 +114,8 @@ def generic(data: Any) -> View:
     if isinstance(data, list) and data and all(isinstance(row, dict) for row in data):
         names = dict.fromkeys(name for row in data for name in row)
         return Table(tuple(Column(name, name, plain) for name in names))
+    if data == []:
+        return Table(())
     return Record() if isinstance(data, dict) else Words()
 
 

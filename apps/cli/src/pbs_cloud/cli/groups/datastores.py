@@ -26,7 +26,7 @@ from pbs_cloud.cli.views import Column, Record, Table, count, first_line, moment
 
 def _counted(row: Mapping[str, Any], kind: str) -> str | None:
     found = (row.get("counts") or {}).get(kind)
-    return f"{count(found['snapshots'])} in {count(found['groups'])} groups" if found else None
+    return f"{count(found['snapshots'])} in {count(found['groups'])} group(s)" if found else None
 
 
 def _gc(row: Mapping[str, Any], key: str, show: Any) -> str | None:

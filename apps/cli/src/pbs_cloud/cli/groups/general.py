@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pbs_cloud.cli.groups.find import find_tenant
 from pbs_cloud.cli.session import Session
 from pbs_cloud.cli.spec import Command, Values, flag, moment, text
 from pbs_cloud.cli.values import format_duration
@@ -141,7 +142,7 @@ TOP: Final = {
             path="billing/usage",
             params=(
                 text("store", "only this datastore"),
-                text("tenant", "of another tenant (operator)"),
+                text("tenant", "of another tenant (operator)", find=find_tenant),
             ),
             view=USAGE_VIEW,
         ),

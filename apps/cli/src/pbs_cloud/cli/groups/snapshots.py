@@ -11,6 +11,7 @@ from pbs_cloud.cli.values import snapshot_time
 from pbs_cloud.cli.views import Column, Table, first_line, moment, size
 
 _BASE: Final = "admin/datastore/{store}"
+_RESULTS: Final = {"ok": "verified", "failed": "damaged"}
 _KINDS: Final = {
     "d": "folder",
     "f": "file",
@@ -27,27 +28,22 @@ def _path(row: Mapping[str, Any]) -> str:
     return f"{row['backup-type']}/{row['backup-id']}/{snapshot_time(row['backup-time'])}"
 
 
-def _verified(row: Mapping[str, Any]) -> str | None:
-    found = row.get("verification")
-    return found["state"] if found else None
-
-
 def _size(row: Mapping[str, Any]) -> str:
     return size(row["size"]) if "size" in row else "running"
 
 
-def _encrypted(row: Mapping[str, Any]) -> str | None:
-    modes = {entry.get("crypt-mode") for entry in row["files"]}
-    return "yes" if "encrypt" in modes else None
+def _state(row: Mapping[str, Any]) -> list[str]:
+    found = row.get("verification")
+    words = [_RESULTS.get(found["state"], found["state"])] if found else []
+    encrypted = any(entry.get("crypt-mode") == "encrypt" for entry in row["files"])
+    return words + ["protected"] * bool(row["protected"]) + ["encrypted"] * encrypted
 
 
 LIST_VIEW: Final = Table(
     (
         Column("Snapshot", _path),
         Column("Size", _size, right=True),
-        Column("Verified", _verified),
-        Column("Protected", lambda row: "yes" if row["protected"] else None),
-        Column("Encrypted", _encrypted),
+        Column("State", _state),
         Column("Owner", "owner"),
         Column("Comment", "comment", first_line),
     ),

@@ -5,18 +5,16 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pbs_cloud.cli.api import segment
-from pbs_cloud.cli.errors import UsageError
 from pbs_cloud.cli.follow import judge, local_line, short_id, watch
+from pbs_cloud.cli.groups.find import TASK
 from pbs_cloud.cli.session import Session
-from pbs_cloud.cli.spec import Command, Param, Values, argument, flag, integer, many, moment, text
-from pbs_cloud.cli.values import format_duration
+from pbs_cloud.cli.spec import Command, Param, Values, flag, integer, many, moment, text
+from pbs_cloud.cli.values import format_duration, format_recent
 from pbs_cloud.cli.views import Column, Record, Table, Words
 from pbs_cloud.cli.views import moment as shown_moment
 
 _TASKS: Final = "nodes/localhost/tasks"
 _SHOWN: Final = 8
-_SEARCHED: Final = 5000
-TASK: Final = argument("task", "id as `task list` shows it, or a whole UPID", local=True)
 
 
 def _took(row: Mapping[str, Any]) -> str:
@@ -26,10 +24,9 @@ def _took(row: Mapping[str, Any]) -> str:
 LIST_VIEW: Final = Table(
     (
         Column("Task", lambda row: short_id(row["upid"])[:_SHOWN].lower()),
-        Column("Started", "starttime", shown_moment),
+        Column("Started", "starttime", format_recent),
         Column("Took", _took, right=True),
-        Column("Type", "worker_type"),
-        Column("Of", "worker_id"),
+        Column("What", lambda row: f"{row['worker_type']} {row['worker_id'] or ''}"),
         Column("By", "user"),
         Column("Result", lambda row: row.get("status", "running")),
     ),
@@ -49,32 +46,8 @@ STATE_VIEW: Final = Record(
 )
 
 
-def find(session: Session, given: str) -> str:
-    """The UPID of what was typed. Raises UsageError."""
-    if given.startswith("UPID:"):
-        return given
-    wanted = given.upper()
-    listed = session.api.get(_TASKS, limit=_SEARCHED)
-    found = [row["upid"] for row in listed if short_id(row["upid"]).upper().startswith(wanted)]
-    if len(found) == 1:
-        return str(found[0])
-    problem = "is ambiguous" if found else "is not known"
-    raise UsageError(f"task '{given}' {problem}", hint="`pbs-cloud task list` shows the ids; a whole UPID always works")
-
-
-def _show(session: Session, values: Values) -> None:
-    path = f"{_TASKS}/{segment(find(session, values['task']))}/status"
-    session.output.answer(session.api.get(path), STATE_VIEW)
-
-
-def _stop(session: Session, values: Values) -> None:
-    upid = find(session, values["task"])
-    session.api.call("DELETE", f"{_TASKS}/{segment(upid)}")
-    session.output.answer(None, None, done=f"task {short_id(upid)[:_SHOWN].lower()} was told to stop")
-
-
 def _log(session: Session, values: Values) -> None:
-    upid = find(session, values["task"])
+    upid = values["task"]
     if values["follow"]:
         state = watch(session, upid)
         if not session.output.for_people:
@@ -104,15 +77,27 @@ _FILTERS: Final[tuple[Param, ...]] = (
     integer("start", "skip so many"),
     integer("limit", "at most so many (50); 0: all"),
 )
-_LIST = Command("list", "Running tasks, then the ended ones, the latest first.", "GET", _TASKS, _FILTERS, LIST_VIEW,
+_LIST = Command(
+    "list",
+    "Running tasks, then the ended ones, the latest first.",
+    "GET",
+    _TASKS,
+    _FILTERS,
+    LIST_VIEW,
     covers=("GET nodes/{node}/tasks",),
-)  # fmt: skip
+)
 TOP: Final = {"tasks": _LIST}
 GROUPS: Final = {
     "task": (
         _LIST,
         Command(
-            "show", "State of a task.", params=(TASK,), run=_show, covers=("GET nodes/{node}/tasks/{upid}/status",)
+            "show",
+            "State of a task.",
+            "GET",
+            f"{_TASKS}/{{task}}/status",
+            (TASK,),
+            STATE_VIEW,
+            covers=("GET nodes/{node}/tasks/{upid}/status",),
         ),
         Command(
             "log",
@@ -128,7 +113,13 @@ GROUPS: Final = {
             covers=("GET nodes/{node}/tasks/{upid}/log", "GET nodes/{node}/tasks/{upid}/status"),
         ),
         Command(
-            "stop", "Stop a running task.", params=(TASK,), run=_stop, covers=("DELETE nodes/{node}/tasks/{upid}",)
+            "stop",
+            "Stop a running task.",
+            "DELETE",
+            f"{_TASKS}/{{task}}",
+            (TASK,),
+            done="task {task} was told to stop",
+            covers=("DELETE nodes/{node}/tasks/{upid}",),
         ),
     )
 }

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pbs_cloud.cli.groups.find import TENANT
 from pbs_cloud.cli.spec import Command, argument, flag, nullable, pairs, size_or_unlimited, switch, text
 from pbs_cloud.cli.views import Column, Record, Table, moment_text, size
 
-ID: Final = argument("id", "id of the tenant", metavar="TENANT")
 QUOTA: Final = size_or_unlimited("quota_bytes", "limit of stored bytes, e.g. 500GiB, or unlimited", flags=("--quota",))
 METADATA: Final = pairs("metadata", "free data, may be repeated")
 
@@ -16,16 +16,17 @@ def _quota(row: Mapping[str, Any]) -> str:
 
 
 _COLUMNS: Final = (
-    Column("Id", "id"),
-    Column("Name", "name"),
     Column("Realm", "slug"),
+    Column("Name", "name"),
     Column("Used", "used_bytes", size, right=True),
     Column("Quota", _quota, right=True),
     Column("Active", "active"),
     Column("Maintenance", "maintenance"),
 )
-LIST_VIEW: Final = Table(_COLUMNS, empty="no tenants", sort=lambda row: row["name"].lower())
-SHOW_VIEW: Final = Record((*_COLUMNS, Column("Created", "created_at", moment_text), Column("Metadata", "metadata")))
+LIST_VIEW: Final = Table(_COLUMNS, empty="no tenants", sort=lambda row: row["slug"])
+SHOW_VIEW: Final = Record(
+    (Column("Id", "id"), *_COLUMNS, Column("Created", "created_at", moment_text), Column("Metadata", "metadata"))
+)
 USERS_VIEW: Final = Table(
     (
         Column("User", "username"),
@@ -33,7 +34,6 @@ USERS_VIEW: Final = Table(
         Column("Active", "active"),
         Column("Created", "created_at", moment_text),
         Column("Last login", "last_login", moment_text),
-        Column("Id", "id"),
     ),
     empty="no users",
 )
@@ -41,7 +41,7 @@ TOP: Final[dict[str, Command]] = {}
 GROUPS: Final = {
     "tenant": (
         Command("list", "All tenants.", "GET", "tenants", view=LIST_VIEW),
-        Command("show", "One tenant.", "GET", "tenants/{id}", (ID,), SHOW_VIEW),
+        Command("show", "One tenant.", "GET", "tenants/{id}", (TENANT,), SHOW_VIEW),
         Command(
             "create",
             "Create a tenant with its datastore `default`.",
@@ -61,7 +61,7 @@ GROUPS: Final = {
             "PUT",
             "tenants/{id}",
             (
-                ID,
+                TENANT,
                 text("name", "its name"),
                 QUOTA,
                 switch("active", "whether its users and tokens may log in"),
@@ -75,10 +75,10 @@ GROUPS: Final = {
             "Remove a tenant.",
             "DELETE",
             "tenants/{id}",
-            (ID, flag("force", "with its datastores and all their data")),
+            (TENANT, flag("force", "with its datastores and all their data")),
             danger="this removes the tenant {id} with its users and tokens",
             done="tenant {id} removed",
         ),
-        Command("users", "Users of a tenant.", "GET", "tenants/{id}/users", (ID,), USERS_VIEW),
+        Command("users", "Users of a tenant.", "GET", "tenants/{id}/users", (TENANT,), USERS_VIEW),
     )
 }

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from pbs_cloud.cli.api import segment
+from pbs_cloud.cli.groups.find import find_own_token
 from pbs_cloud.cli.groups.users import USERID
 from pbs_cloud.cli.session import Session, path_and_params
 from pbs_cloud.cli.spec import (
@@ -41,7 +42,6 @@ OWN_VIEW: Final = Table(
         Column("Created", "created_at", moment_text),
         Column("Expires", lambda row: moment_text(row.get("expires_at")) or "never"),
         Column("Last used", "last_used", moment_text),
-        Column("Id", "id"),
     ),
     empty="no tokens",
 )
@@ -155,12 +155,12 @@ GROUPS: Final = {
         ),
         Command(
             "delete-own",
-            "Remove a token by the id that `token list` shows.",
+            "Remove a token of one's own.",
             "DELETE",
             "access/tokens/{id}",
-            (argument("id", "id of the token"),),
+            (argument("id", "its name", metavar="TOKEN", find=find_own_token),),
             danger="what uses this token will stop working",
-            done="token removed",
+            done="token {id} removed",
         ),
     )
 }

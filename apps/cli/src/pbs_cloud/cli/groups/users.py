@@ -4,6 +4,7 @@ from typing import Final
 
 from pbs_cloud.cli.api import segment
 from pbs_cloud.cli.errors import UsageError
+from pbs_cloud.cli.groups.find import find_tenant
 from pbs_cloud.cli.session import Session, path_and_params
 from pbs_cloud.cli.spec import (
     COMMENT,
@@ -93,7 +94,13 @@ def _update(session: Session, values: Values) -> None:
 _CREATE = Command(
     "create",
     "Create a user; without --permission it has no rights yet.",
-    params=(USERID, PERMISSION, *_DETAILS, _PASSWORD, text("tenant", "in this tenant (operator)", local=True)),
+    params=(
+        USERID,
+        PERMISSION,
+        *_DETAILS,
+        _PASSWORD,
+        text("tenant", "in this tenant (operator)", local=True, find=find_tenant),
+    ),
     run=_create,
     covers=("POST access/users", "PUT access/users/{userid}"),
 )
