@@ -1,4 +1,4 @@
-"""`python -m benchmarks.gc`: garbage collection of very many synthetic chunks in the running product.
+"""`make bench-gc`: garbage collection of very many synthetic chunks in the running product.
 
 The indexes are real files, the chunks are rows only: what the figures show is marks, condemnation and sweep.
 """
@@ -7,30 +7,41 @@ import argparse
 import asyncio
 import hashlib
 import json
+import os
 import shutil
 import ssl
+import statistics
 import sys
 import tempfile
 import time
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-import asyncpg
-import numpy as np
 from testkit.product import ProductServer
 
 from benchmarks.cpu import difference, peak_memory, tree_seconds
-from pbs_cloud.formats.index import dynamic_header
-from pbs_cloud.formats.names import SnapshotRef
+from benchmarks.data import compressed_chunks
+from benchmarks.gc_data import Catalogue, fill
+from benchmarks.scenarios import Bench
 
-_ENTRY = np.dtype([("end", "<u8"), ("digest", "S32")])
-_CHUNK_BYTES = 4096
 _CONTEXT = ssl._create_unverified_context()
 _PROCESSES = ("gc", "catalogue", "chunks")
-_FIRST_TIME = 1_600_000_000
+_CASES = ("1000000x100", "10000000x10")
+_UPLOAD_CHUNKS = 64
+_HEAD = "| chunks x snapshots | run | wall s | CPU s | of which | peak MiB: " + ", ".join(_PROCESSES) + " | load |"
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One collection: wall and CPU seconds by process, and its log."""
+
+    wall: float
+    used: dict[str, float]
+    log: list[str]
 
 
 def _call(product: ProductServer, method: str, path: str) -> Any:
@@ -41,116 +52,101 @@ def _call(product: ProductServer, method: str, path: str) -> Any:
         return json.loads(answer.read())["data"]
 
 
-def _index(generator: np.random.Generator, pool: np.ndarray, changed: int) -> tuple[bytes, bytes]:
-    """File and csum of an index over the whole pool, of which `changed` entries stand elsewhere."""
-    order = np.arange(len(pool))
-    moved = generator.integers(0, len(pool), changed)
-    order[moved] = np.roll(order[moved], 1)
-    entries = np.empty(len(pool), dtype=_ENTRY)
-    entries["end"] = np.arange(1, len(pool) + 1, dtype=np.uint64) * _CHUNK_BYTES
-    entries["digest"] = pool[order]
-    body = entries.tobytes()
-    csum = hashlib.sha256(body).digest()
-    return dynamic_header(bytes(16), _FIRST_TIME, csum) + body, csum
-
-
-async def _insert_chunks(connection: Any, datastore: int, digests: np.ndarray) -> None:
-    joined = digests.tobytes()
-    for start in range(0, len(digests), 100_000):
-        part = joined[start * 32 : (start + 100_000) * 32]
-        records = [
-            (datastore, part[at : at + 32], "default", 2, 2048, _CHUNK_BYTES, 2, 0) for at in range(0, len(part), 32)
-        ]
-        columns = ["datastore_id", "digest", "tenant_id", "kind", "size", "raw_size", "state", "touch_epoch"]
-        await connection.copy_records_to_table("chunk", records=records, columns=columns)
-
-
-async def _fill(product: ProductServer, chunks: int, garbage: int, snapshots: int) -> int:
-    """Rows and files; bytes of the chunk table per chunk."""
-    socket = product.data_dir / "data" / "run" / "pg"
-    connection = await asyncpg.connect(host=str(socket), port=5432, user="pbs_admin", database="postgres")
-    try:
-        await connection.execute("SET search_path TO chunkstore; SET pbs.tenant TO '*'")
-        store = await connection.fetchval("SELECT id FROM datastore WHERE name = 'default'")
-        namespace = await connection.fetchval("SELECT id FROM namespace WHERE datastore_id = $1", store)
-        group = await connection.fetchval(
-            "INSERT INTO backup_group (tenant_id, datastore_id, namespace_id, backup_type, backup_id, owner)"
-            " VALUES ('default', $1, $2, 'host', 'bench', 'root@pam') RETURNING id",
-            store, namespace,
-        )  # fmt: skip
-        generator = np.random.default_rng(1)
-        digests = np.frombuffer(generator.bytes(32 * (chunks + garbage)), dtype="S32")
-        await _insert_chunks(connection, store, digests)
-        root = product.data_dir / "data" / "datastores" / "default" / "default"
-        for number in range(snapshots):
-            at = _FIRST_TIME + number * 86_400
-            raw, csum = _index(generator, digests[:chunks], chunks // 100)
-            folder = root / str(SnapshotRef.of("host", "bench", at))
-            folder.mkdir(parents=True)
-            (folder / "a.pxar.didx").write_bytes(raw)
-            snapshot = await connection.fetchval(
-                "INSERT INTO snapshot (tenant_id, datastore_id, group_id, backup_time, state, manifest, size)"
-                " VALUES ('default', $1, $2, $3, 'committed', '{}', 0) RETURNING id",
-                store, group, at,
-            )  # fmt: skip
-            await connection.execute(
-                "INSERT INTO snapshot_file (snapshot_id, name, tenant_id, datastore_id, kind, csum, size, stored_size,"
-                " chunk_count) VALUES ($1, 'a.pxar.didx', 'default', $2, 'dynamic', $3, $4, $5, $6)",
-                snapshot, store, csum, chunks * _CHUNK_BYTES, len(raw), chunks,
-            )  # fmt: skip
-        await connection.execute("ANALYZE chunk")
-        size = await connection.fetchval(
-            "SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class WHERE relname LIKE 'chunk_p_'"
-        )
-        return int(size) // (chunks + garbage)
-    finally:
-        await connection.close()
-
-
-def _run(product: ProductServer) -> tuple[float, dict[str, float], list[str]]:
-    """Wall seconds, CPU seconds by process, log of one collection."""
-    pids = {name: product.pid(name) for name in (*_PROCESSES, "postgres")}
-    before = tree_seconds(pids)
-    began = time.monotonic()
+def _begin(product: ProductServer) -> str:
     upid = _call(product, "POST", "admin/datastore/default/gc")
-    path = f"nodes/localhost/tasks/{urllib.request.quote(upid, safe='')}"
-    while (status := _call(product, "GET", f"{path}/status"))["status"] == "running":
-        time.sleep(0.05)
-    wall = time.monotonic() - began
-    used = difference(before, tree_seconds(pids))
-    log = [line["t"] for line in _call(product, "GET", f"{path}/log")]
+    return f"nodes/localhost/tasks/{urllib.request.quote(upid, safe='')}"
+
+
+def _is_running(product: ProductServer, task: str) -> bool:
+    status = _call(product, "GET", f"{task}/status")
+    if status["status"] == "running":
+        return True
     if status["exitstatus"] != "OK":
-        raise AssertionError("\n".join(log))
-    return wall, used, log
+        raise AssertionError("\n".join(line["t"] for line in _call(product, "GET", f"{task}/log")))
+    return False
+
+
+def _collect(product: ProductServer) -> _Run:
+    pids = {name: product.pid(name) for name in (*_PROCESSES, "postgres")}
+    before, began = tree_seconds(pids), time.monotonic()
+    task = _begin(product)
+    while _is_running(product, task):
+        time.sleep(0.1)
+    wall, used = time.monotonic() - began, difference(before, tree_seconds(pids))
+    return _Run(wall, used, [line["t"] for line in _call(product, "GET", f"{task}/log")])
+
+
+def _case(product: ProductServer, catalogue: Catalogue, runs: int) -> None:
+    """Fill, collect, print."""
+    per_chunk = asyncio.run(fill(product, catalogue))
+    title = f"{catalogue.chunks:,} x {catalogue.snapshots}"
+    for number in range(1, runs + 1):
+        run = _collect(product)
+        peaks = ", ".join(str(peak_memory(product.pid(process)) >> 20) for process in _PROCESSES)
+        spent = ", ".join(f"{process} {seconds:.1f}" for process, seconds in run.used.items())
+        print(
+            f"| {title} | {number} | {run.wall:.1f} | {sum(run.used.values()):.1f} | {spent} | {peaks} "
+            f"| {os.getloadavg()[0]:.1f} |",
+            flush=True,
+        )
+    print(f"{per_chunk} bytes of Postgres per chunk\n" + "\n".join(run.log), file=sys.stderr)
+
+
+def _beside(product: ProductServer, rounds: int) -> None:
+    """The same kind of upload alone and beside a collection, in turn; prints both medians."""
+    bench = Bench(product)
+    bench.upload("warm-up", compressed_chunks(16, seed=1_000_000))
+    alone: list[float] = []
+    beside: list[float] = []
+    for number in range(2 * rounds):
+        chunks = compressed_chunks(_UPLOAD_CHUNKS, seed=number * _UPLOAD_CHUNKS + 1)
+        task = _begin(product) if number % 2 else None
+        figure, _, _ = bench.upload("upload", chunks)
+        if task is None:
+            alone.append(figure.rate)
+            continue
+        if not _is_running(product, task):
+            raise AssertionError("the collection ended before the upload: use more chunks")
+        beside.append(figure.rate)
+        while _is_running(product, task):
+            time.sleep(0.1)
+    slower = 1 - statistics.median(beside) / statistics.median(alone)
+    rates = ", ".join(f"{name} {' '.join(f'{rate:.0f}' for rate in found)}" for name, found in
+                      (("alone", alone), ("beside a collection", beside)))  # fmt: skip
+    print(f"upload with full check, MB/s: {rates}; {slower:.0%} slower beside it")
+
+
+def _sha256_rate() -> float:
+    """GB/s of one thread: says how fast the machine is right now."""
+    data, began = bytes(1 << 26), time.thread_time()
+    for _ in range(4):
+        hashlib.sha256(data).digest()
+    return 4 * len(data) / 1e9 / (time.thread_time() - began)
 
 
 def main() -> None:
-    """Parse options, fill, collect, print."""
+    """Parse options, run, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gc", description=__doc__)
-    parser.add_argument("--chunks", type=int, default=1_000_000)
-    parser.add_argument("--garbage", type=int, default=10_000)
-    parser.add_argument("--snapshots", type=int, default=100)
+    parser.add_argument("cases", nargs="*", default=_CASES, help=f"CHUNKSxSNAPSHOTS (default {' '.join(_CASES)})")
+    parser.add_argument("--garbage", type=float, default=0.01, help="share of chunks not in use (0.01)")
+    parser.add_argument("--runs", type=int, default=2, help="collections of each; the first one finds the garbage")
+    parser.add_argument("--uploads", type=int, default=3, help="uploads beside a collection of the first case")
     parser.add_argument("--folder", default="/var/tmp", help="where the data lies (/var/tmp)")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="pbs-bench-", dir=options.folder))
-    folder.chmod(0o711)
-    environment = {"PBS_GC_GRACE_SECONDS": "0", "PBS_RATE_LIMIT_ENABLED": "false"}
-    product = ProductServer(environment, data_dir=folder).start()
-    try:
-        per_chunk = asyncio.run(_fill(product, options.chunks, options.garbage, options.snapshots))
-        print(f"{options.chunks} chunks in {options.snapshots} snapshots, {options.garbage} not in use;", end=" ")
-        print(f"{per_chunk} bytes of Postgres per chunk")
-        print("| run | wall s | CPU s | peak MiB: " + ", ".join(_PROCESSES) + " |")
-        print("|---|---|---|---|")
-        for name in ("first", "second"):
-            wall, used, log = _run(product)
-            peaks = ", ".join(str(peak_memory(product.pid(process)) >> 20) for process in _PROCESSES)
-            spent = ", ".join(f"{process} {seconds:.1f}" for process, seconds in used.items())
-            print(f"| {name} | {wall:.1f} | {spent} | {peaks} |", flush=True)
-        print("\n".join(log))
-    finally:
-        product.close()
-        shutil.rmtree(folder, ignore_errors=True)
+    print(f"SHA-256 of one thread: {_sha256_rate():.2f} GB/s\n{_HEAD}\n|---|---|---|---|---|---|---|", flush=True)
+    for number, case in enumerate(options.cases):
+        chunks, snapshots = map(int, case.split("x"))
+        folder = Path(tempfile.mkdtemp(prefix="pbs-bench-", dir=options.folder))
+        folder.chmod(0o711)
+        environment = {"PBS_GC_GRACE_SECONDS": "0", "PBS_RATE_LIMIT_ENABLED": "false"}
+        product = ProductServer(environment, data_dir=folder).start()
+        try:
+            _case(product, Catalogue(chunks, int(chunks * options.garbage), snapshots), options.runs)
+            if options.uploads and not number:
+                _beside(product, options.uploads)
+        finally:
+            product.close()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ class SortedRuns:
     def _sort(self, parts: list[Records]) -> Records:
         joined = np.concatenate(parts) if len(parts) > 1 else parts[0] if parts else np.empty(0, dtype=self._dtype)
         parts.clear()
-        ordered = joined[sorting_order(joined)]
+        ordered = joined.take(sorting_order(joined))
         return _each_once(ordered) if self._distinct else ordered
 
     def _spill(self, parts: list[Records]) -> None:
@@ -141,7 +141,7 @@ def sorting_order(records: Records) -> NDArray[np.intp]:
     """Places of the records in the order of their digests: by the first word, in full only where that is not enough."""
     words = leading_words(records)
     order = np.argsort(words)
-    words = words[order]
+    words = words.take(order)
     equal = np.flatnonzero(words[1:] == words[:-1])
     if len(equal):
         digests = digests_of(records)
@@ -168,7 +168,7 @@ def members(wanted: DigestArray, among: DigestArray) -> NDArray[np.bool_]:
     else:
         places = np.searchsorted(words, leading_words(wanted))
     places[places == len(among)] = len(among) - 1
-    found: NDArray[np.bool_] = among[places] == wanted
+    found: NDArray[np.bool_] = among.take(places) == wanted
     return found
 
 

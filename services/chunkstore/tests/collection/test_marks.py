@@ -62,6 +62,8 @@ async def test_many_small_indexes(any_world: CollectionWorld) -> None:
     assert set(told) == {chunk.digest for chunk in pool[:59]}
 
 
+@pytest.mark.parametrize("longest", [4, 50, 1000])
+@pytest.mark.parametrize("width", [4, 5])
 def test_what_was_told_is_left_out_and_nothing_else(width: int, longest: int) -> None:
     """Also digests that agree in their first 24 bytes, and the zero digest; in entries of both kinds of index."""
     seen = SeenDigests(longest)

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeAlias
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
-READ_PIECE = 1024 * 1024
+READ_PIECE = 4 * 1024 * 1024
 """Most bytes of one piece of `read_file`."""
 
 

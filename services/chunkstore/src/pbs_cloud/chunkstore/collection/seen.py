@@ -29,7 +29,7 @@ class SeenDigests:
     """
 
     def __init__(self, longest: int = _LONGEST) -> None:
-        slots = min(max(1 << (4 * longest).bit_length(), _FEWEST_SLOTS), _MOST_SLOTS)
+        slots = min(max(1 << (2 * longest).bit_length(), _FEWEST_SLOTS), _MOST_SLOTS)
         self._mask = np.uint64(slots - 1)
         self._table: Words = np.zeros((slots, _DIGEST), dtype=np.uint64)
         self._table[0] = 1  # an empty place must not know the digest of zeros: this one belongs elsewhere
@@ -55,11 +55,11 @@ class SeenDigests:
     def _not_in_table(self, digests: Words) -> Words:
         """Each digest has two places; who finds the first one taken goes to the second, whoever was there leaves."""
         first = self._slots(digests, 0)
-        there = self._table[first]
+        there = self._table.take(first, axis=0)
         new = ~_equal(there, digests)
         digests, first, free = digests[new], first[new], there[new, 0] == 0
         second = self._slots(digests, 1)
-        new = ~_equal(self._table[second], digests)
+        new = ~_equal(self._table.take(second, axis=0), digests)
         digests, free = digests[new], free[new]
         self._table[np.where(free, first[new], second[new])] = digests
         return digests
@@ -76,7 +76,8 @@ def _replaced(before: Words, entries: Words) -> Words:
         rows = np.flatnonzero(~_equal(before[:, width - _DIGEST :], entries[:, width - _DIGEST :]))
         before[:] = entries
     else:
-        rows = np.unique(differing[differing % width >= width - _DIGEST] // width)
+        rows = differing[differing % width >= width - _DIGEST] // width
+        rows = rows[np.diff(rows, prepend=-1) > 0]  # several words of one digest
         before.ravel()[differing] = entries.ravel()[differing]
     return entries[rows, width - _DIGEST :]
 
