@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pbs_cloud.gateway.rest.answers import answer_type, shape_schemas
 from pbs_cloud.gateway.rest.endpoint import Area, Endpoint
 from pbs_cloud.gateway.rest.endpoints import AREAS
 from pbs_cloud.gateway.schema.types import Param, describe
@@ -38,7 +39,7 @@ def document(areas: Iterable[Area] = AREAS) -> dict[str, Any]:
         "info": {"title": "PBS Cloud", "version": version("pbs-cloud-gateway")},
         "tags": [{"name": area.title} for area in areas],
         "paths": dict(sorted(paths.items())),
-        "components": {"securitySchemes": _security(), "responses": _responses()},
+        "components": {"schemas": shape_schemas(), "securitySchemes": _security(), "responses": _responses()},
     }
 
 
@@ -73,12 +74,20 @@ def _operation(area: Area, endpoint: Endpoint) -> dict[str, Any]:
         "description": f"Access: {endpoint.access.describe()}.",
         "tags": [area.title],
         "parameters": shown,
-        "responses": {"200": _reference("Data"), "default": _reference("OwnError" if endpoint.extra else "Error")},
+        "responses": {"2XX": _answer(endpoint), "default": _reference("OwnError" if endpoint.extra else "Error")},
         "security": [] if endpoint.access.public else [{"token": []}, {"bearer": []}, {"ticket": []}],
     }
     if body:
         operation["requestBody"] = _request_body(endpoint)
     return operation
+
+
+def _answer(endpoint: Endpoint) -> dict[str, Any]:
+    kind = answer_type(endpoint)
+    if kind is None:
+        return _reference("Content")
+    envelope = {"type": "object", "properties": {"data": kind}, "required": ["data"]}
+    return {"description": "done", "content": {"application/json": {"schema": envelope}}}
 
 
 def _parameter(endpoint: Endpoint, name: str, param: Param) -> dict[str, Any]:
@@ -107,7 +116,7 @@ def _request_body(endpoint: Endpoint) -> dict[str, Any]:
 
 def _responses() -> dict[str, Any]:
     return {
-        "Data": {"description": '`{"data": …}`, or the content itself where it is a download'},
+        "Content": {"description": "the content itself, without an envelope"},
         "Error": {"description": "refused, or something the call needs is away; the body is the message as text"},
         "OwnError": {"description": 'the same; the body is `{"error": …}`'},
     }
