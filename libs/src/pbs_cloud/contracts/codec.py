@@ -66,13 +66,31 @@ def from_message(message: Message, cls: type[T]) -> T:
     return _from_message(cls, message)
 
 
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = ((name, _plain(getattr(value, name))) for name, _, _ in _plan(type(value)))
-        return {name: plain for name, plain in fields if plain is not None}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return value
+@functools.cache
+def _writers(cls: Hashable) -> tuple[tuple[str, Reader | None], ...]:
+    """(field name, conversion of its value) for each field of a dataclass."""
+    hints = typing.get_type_hints(cls)
+    return tuple((field.name, _writer(hints[field.name])) for field in dataclasses.fields(cast(Any, cls)))
+
+
+def _writer(hint: Any) -> Reader | None:
+    """How a value of the hinted type becomes what protobuf takes; None if it is that already."""
+    origin = typing.get_origin(hint)
+    if origin in (types.UnionType, typing.Union):
+        return _writer(next(a for a in typing.get_args(hint) if a is not type(None)))
+    if origin is tuple:
+        item = _writer(typing.get_args(hint)[0])
+        return None if item is None else lambda values: [item(value) for value in values]
+    return _plain if dataclasses.is_dataclass(hint) else None
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """A dataclass as nested dictionaries, without what is None."""
+    return {
+        name: found if write is None else write(found)
+        for name, write in _writers(cast(Hashable, type(value)))
+        if (found := getattr(value, name)) is not None
+    }
 
 
 def to_message(value: Any, message_type: type[M]) -> M:

@@ -12,6 +12,7 @@ from pbs_cloud.gateway.errors import CLEARED_COOKIE, JSON_CONTENT_TYPE, Failure,
 from pbs_cloud.gateway.rest.calls import Answer, Content, Data, Rows
 
 PIECE_BYTES: Final = 64 * 1024
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 BUFFER_BYTES: Final = 1024 * 1024
 """Up to here a list that is not always chunked is sent with its length."""
 
@@ -27,7 +28,7 @@ class Reply:
 
 def dump(value: Any) -> bytes:
     """Compact JSON, always valid UTF-8."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return _ENCODER.encode(value).encode("utf-8", "replace")
 
 
 def error_reply(found: Failure, shape: Format, content_type: str | None = JSON_CONTENT_TYPE) -> Reply:
