@@ -118,10 +118,10 @@ class SimConnection:
         """Raises asyncpg.ConnectionDoesNotExistError, asyncpg.InFailedSQLTransactionError."""
         if self.transaction_state.lost:
             raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
-        if self.transaction_state.ended:
-            raise asyncpg.InterfaceError("the transaction has ended")
         if self.transaction_state.failed:
             raise postgres_error(
                 asyncpg.InFailedSQLTransactionError,
                 "current transaction is aborted, commands ignored until end of transaction block",
             )
+        if self.transaction_state.ended:
+            raise asyncpg.InterfaceError("the transaction has ended")

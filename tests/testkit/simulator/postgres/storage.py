@@ -114,7 +114,7 @@ class Storage:
         return transaction
 
     async def run(self, transaction: Transaction, statement: Statement, args: tuple[Any, ...]) -> Outcome:
-        """Run a statement; after an error the transaction can only be rolled back."""
+        """Run a statement. An error undoes the transaction and frees its locks, as Postgres does before ROLLBACK."""
         transaction.command += 1
         if not transaction.isolated or transaction.snapshot is None:
             transaction.snapshot = self.commits
@@ -126,6 +126,7 @@ class Storage:
             return await statement.run(frame)
         except BaseException:
             transaction.failed = True
+            self.roll_back(transaction)
             raise
         finally:
             if not transaction.isolated:
