@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import uuid
 
@@ -43,6 +44,27 @@ async def test_unreferenced_chunks_go_and_referenced_ones_stay(any_world: Collec
     }
     events = await world.value("SELECT count(*) FROM outbox WHERE payload->>'type' = 'storage_updated'")
     assert events >= 3
+    if world.location.backend_type == "filesystem":
+        written = json.loads((world.settings.data_dir / "stores/one/.gc-status").read_bytes())
+        assert written == status, "a real PBS reads it when it takes the directory back"
+
+
+async def test_only_a_complete_run_writes_its_status(world: CollectionWorld) -> None:
+    path = world.settings.data_dir / "stores/one/.gc-status"
+    await world.collect()
+    written = path.read_bytes()
+    run = await world.begin()
+    await world.runs.end(world.ctx, uuid.UUID(run.token), "UPID:y", "no luck", complete=False)
+    dry = await world.runs.begin(world.ctx, STORE, "test", dry_run=True)
+    await world.runs.end(world.ctx, uuid.UUID(dry.token), "UPID:z", "OK", complete=True)
+    assert path.read_bytes() == written
+    path.unlink()
+    path.mkdir()
+    try:
+        assert (await world.collect())["upid"] == "UPID:x", "what cannot be written is left out"
+    finally:
+        path.rmdir()
+        (path.parent / ".gc-status.tmp").unlink(missing_ok=True)
 
 
 async def test_chunks_wait_for_their_grace(world: CollectionWorld) -> None:

@@ -53,6 +53,8 @@ async def test_the_golden_directory(
         on_disk = sum(path.stat().st_size for path in chunk_files(unmarked))
         assert await world.value("SELECT sum(bytes)::bigint FROM usage_counter WHERE writer = 1") == on_disk
         assert await world.value("SELECT count(*) FROM snapshot_file WHERE kind <> 'blob'") == 28
+        (state,) = [state async for state in world.runs.states(world.ctx, STORE, with_chunks=False)]
+        assert json.loads(state.gc_status) == json.loads((unmarked / ".gc-status").read_bytes())
 
 
 async def test_restore_collection_and_backup_afterwards(

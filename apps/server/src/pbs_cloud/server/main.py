@@ -63,22 +63,34 @@ def check_config() -> None:
     _guarded(show)
 
 
-_Tenant = Annotated[str | None, typer.Option("--tenant", help="tenant id; adopt: the built-in one, else all")]
+_Tenant = Annotated[str | None, typer.Option("--tenant", help="tenant id, else all; adopt, reimport: the built-in one")]
 _Format = Annotated[Literal["text", "json"], typer.Option("--output-format", help="text or json")]
 
 
 @app.command()
 def adopt(
-    path: Annotated[Path, typer.Argument(metavar="DIR", help="a datastore that a real PBS wrote")],
+    path: Annotated[Path, typer.Argument(metavar="DIR", help="a datastore that a real PBS wrote, or s3:PREFIX")],
     tenant: _Tenant = None,
     name: Annotated[str | None, typer.Option("--name", help="its name here, else that of the directory")] = None,
     take_over: Annotated[bool, typer.Option("--take-over", help="accept our own mark of a lost catalogue")] = False,
     output_format: _Format = "text",
 ) -> None:
-    """Take over a directory that a real PBS wrote, without copying (docs/operations/adopt.md)."""
+    """Take over what a real PBS wrote into a directory or our bucket, without copying (docs/operations/adopt.md)."""
     from pbs_cloud.server import maintenance
 
     _maintained(lambda settings: maintenance.adopt(settings, path, tenant, name, take_over=take_over), output_format)
+
+
+@app.command()
+def reimport(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="a datastore that a real PBS has used meanwhile")],
+    tenant: _Tenant = None,
+    output_format: _Format = "text",
+) -> None:
+    """Take in snapshots that somebody else wrote into a datastore of ours (docs/operations/adopt.md)."""
+    from pbs_cloud.server import maintenance
+
+    _maintained(lambda settings: maintenance.reimport(settings, tenant, name), output_format)
 
 
 @app.command()

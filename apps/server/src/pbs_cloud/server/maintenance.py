@@ -1,4 +1,4 @@
-"""The commands on whole datastores: `adopt`, `rebuild`, `fsck`; `main` only parses their arguments.
+"""The commands on whole datastores: `adopt`, `reimport`, `rebuild`, `fsck`; `main` only parses their arguments.
 
 They use the database of the settings, else the embedded one: that of the running product, or started for the command.
 """
@@ -33,6 +33,18 @@ def adopt(settings: Settings, path: Path, tenant: str | None, name: str | None, 
             report = await running.adopt(
                 usable, path, tenant_id=tenant or settings.default_tenant, name=name, take_over=take_over
             )
+        return Answer(report.lines(), report.to_dict(), True)
+
+    return asyncio.run(work())
+
+
+def reimport(settings: Settings, tenant: str | None, name: str) -> "Answer":
+    """Take in snapshots that somebody else wrote. Raises ConfigError, PbsError."""
+
+    async def work() -> Answer:
+        async with _database(settings) as usable:
+            await _require_schema(usable)
+            report = await running.reimport(usable, name=name, tenant_id=tenant or settings.default_tenant)
         return Answer(report.lines(), report.to_dict(), True)
 
     return asyncio.run(work())

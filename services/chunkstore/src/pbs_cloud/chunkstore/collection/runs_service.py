@@ -12,7 +12,7 @@ from pbs_cloud.chunkstore.catalogue.maintenance import effective
 from pbs_cloud.chunkstore.catalogue.parts import Parts
 from pbs_cloud.chunkstore.catalogue.rows import no_such_store, store_by_id, usable_store
 from pbs_cloud.chunkstore.catalogue.status import NO_GC
-from pbs_cloud.chunkstore.collection import runs
+from pbs_cloud.chunkstore.collection import runs, status_file
 from pbs_cloud.contracts.chunkstore.collection import CollectionRun, CollectionState
 from pbs_cloud.contracts.context import CallContext
 from pbs_cloud.contracts.rights import Privilege, datastore_path, require
@@ -90,12 +90,15 @@ class Runs:
                 result,
                 {"complete": 1} if complete else {},
             )
+            counts = complete and not row["dry_run"]
             if ended == "UPDATE 1":
-                if complete and not row["dry_run"]:
+                if counts:
                     await connection.execute("UPDATE datastore SET gc_status = $2 WHERE id = $1", store.id, status)
                 if row["removed_bytes"]:
                     await announce_usage(connection, ctx.tenant_id, store.name)
                 await connection.execute(_FORGET, store.id, row["id"], runs.KEEP_DAYS)
+        if counts:
+            await status_file.write(self._parts.backends.of(store), status)
         return json.dumps(status)
 
     async def states(self, ctx: CallContext, name: str | None, *, with_chunks: bool) -> AsyncIterator[CollectionState]:

@@ -16,6 +16,7 @@ from pbs_cloud.chunkstore.catalogue.announce import announce_usage
 from pbs_cloud.chunkstore.catalogue.manifests import total_size
 from pbs_cloud.chunkstore.catalogue.session_files import StoredFile
 from pbs_cloud.chunkstore.chunks.kinds import ChunkKind
+from pbs_cloud.chunkstore.collection import status_file
 from pbs_cloud.chunkstore.maintenance import contents, staging
 from pbs_cloud.chunkstore.maintenance.contents import GroupFiles, GroupPlace, SnapshotFiles
 from pbs_cloud.chunkstore.maintenance.objects import chunk_batches, namespaces
@@ -69,6 +70,7 @@ class Importer:
         self._namespaces: dict[BackupNamespace, int] = {}
         self._groups: dict[GroupPlace, int] = {}
         self._lost: list[str] = []
+        self._late_bytes = 0
         self.report = ImportReport(store.tenant_id, store.name, store.location)
 
     async def run(self) -> ImportReport:
@@ -87,6 +89,7 @@ class Importer:
             file_bytes += await self._insert_snapshot(snapshot)
         self._require_complete()
         await self._report_missing()
+        chunk_bytes += self._late_bytes
         await self._count(UsageWriter.CHUNKS, chunk_bytes)
         await self._count(UsageWriter.CATALOGUE, file_bytes)
         self.report.bytes = chunk_bytes + file_bytes
@@ -105,6 +108,8 @@ class Importer:
             store.location,
             store.config,
         )
+        if (status := await status_file.read(self._backend)) is not None:
+            await self._db.execute("UPDATE datastore SET gc_status = $2 WHERE id = $1", self._store_id, status)
 
     # ------------------------------------------------------------------------------------------------ chunks
 
@@ -156,14 +161,8 @@ class Importer:
     # ------------------------------------------------------------------------------------------------ groups
 
     async def _insert_namespaces(self, used: Iterable[BackupNamespace]) -> None:
-        """Those that exist, those of groups, and all their parents."""
-        found = await namespaces(self._backend, self._settings)
-        for folder in found.unusable:
-            self._leave_out(f"left out, no name of a namespace: '{folder}'")
-        wanted = {BackupNamespace()}
-        for ns in (*used, *map(BackupNamespace.parse, found.paths)):
-            wanted |= {BackupNamespace(ns.components[:depth]) for depth in range(1, ns.depth + 1)}
-        for ns in sorted(wanted):
+        wanted = await self._wanted_namespaces(used)
+        for ns in wanted:
             self._namespaces[ns] = await self._db.fetchval(
                 "INSERT INTO namespace (tenant_id, datastore_id, path) VALUES ($1, $2, $3) RETURNING id",
                 self._store.tenant_id,
@@ -171,6 +170,16 @@ class Importer:
                 str(ns),
             )
         self.report.namespaces = len(wanted) - 1
+
+    async def _wanted_namespaces(self, used: Iterable[BackupNamespace]) -> list[BackupNamespace]:
+        """Those that exist, those of groups, and all their parents; parents first."""
+        found = await namespaces(self._backend, self._settings)
+        for folder in found.unusable:
+            self._leave_out(f"left out, no name of a namespace: '{folder}'")
+        wanted = {BackupNamespace()}
+        for ns in (*used, *map(BackupNamespace.parse, found.paths)):
+            wanted |= {BackupNamespace(ns.components[:depth]) for depth in range(1, ns.depth + 1)}
+        return sorted(wanted)
 
     async def _insert_group(self, place: GroupPlace, files: GroupFiles) -> None:
         """A group with a readable owner; without one it is left out, as a real PBS leaves it out of its lists."""
@@ -287,7 +296,8 @@ class Importer:
 
     async def _count(self, writer: UsageWriter, size: int) -> None:
         await self._db.execute(
-            "INSERT INTO usage_counter (datastore_id, writer, tenant_id, bytes) VALUES ($1, $2, $3, $4)",
+            "INSERT INTO usage_counter (datastore_id, writer, tenant_id, bytes) VALUES ($1, $2, $3, $4)"
+            " ON CONFLICT (datastore_id, writer) DO UPDATE SET bytes = usage_counter.bytes + excluded.bytes",
             self._store_id,
             int(writer),
             self._store.tenant_id,

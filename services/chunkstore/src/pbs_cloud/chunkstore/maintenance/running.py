@@ -11,9 +11,11 @@ from pathlib import Path
 from pbs_cloud.chunkstore.backends import open_backend
 from pbs_cloud.chunkstore.catalogue.rows import Store, store_by_id
 from pbs_cloud.chunkstore.maintenance.adopt import Adoption, Wanted
+from pbs_cloud.chunkstore.maintenance.adopt_bucket import SCHEME, BucketAdoption, WantedPrefix
 from pbs_cloud.chunkstore.maintenance.fsck import Check
 from pbs_cloud.chunkstore.maintenance.fsck_report import FsckReport, Problem
 from pbs_cloud.chunkstore.maintenance.rebuild import Outcome, Rebuilding
+from pbs_cloud.chunkstore.maintenance.reimport import Reimport
 from pbs_cloud.chunkstore.maintenance.report import ImportReport
 from pbs_cloud.contracts.errors import NotFound, PbsError
 from pbs_cloud.runtime.database import Database
@@ -48,10 +50,21 @@ async def tools(settings: Settings) -> AsyncIterator[Tools]:
 async def adopt(
     settings: Settings, path: Path, *, tenant_id: str, name: str | None, take_over: bool = False
 ) -> ImportReport:
-    """Take over a directory that a real PBS wrote. Raises `PbsError`."""
+    """Take over a directory, or a prefix of the bucket (`s3:PREFIX`), that a real PBS wrote. Raises `PbsError`."""
+    if str(path).startswith(SCHEME):
+        prefix = WantedPrefix.of(settings, str(path), tenant_id, name)
+        async with tools(settings) as found:
+            return await BucketAdoption(settings, found.database, found.executor).run(prefix)
     wanted = Wanted.of(path, tenant_id, name)
     async with tools(settings) as found:
         return await Adoption(settings, found.database, found.executor).run(wanted, take_over=take_over)
+
+
+async def reimport(settings: Settings, *, name: str, tenant_id: str) -> ImportReport:
+    """Snapshots that somebody else put into a datastore of the catalogue. Raises `PbsError`."""
+    async with tools(settings) as found:
+        (store,) = await _stores(found.database, name, tenant_id)
+        return await Reimport(settings, found.database, found.executor).run(store)
 
 
 async def rebuild(settings: Settings, *, name: str | None, tenant_id: str | None) -> list[Outcome]:

@@ -1,0 +1,122 @@
+"""A real PBS used a datastore of ours for a while; its snapshots come into the catalogue (mixed mode)."""
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from testkit.chunk_world import Chunk, plain_chunk
+from testkit.collection_world import STORE, CollectionWorld, dynamic_index
+from testkit.races import CONDEMNED, LIVE, sound
+
+from pbs_cloud.chunkstore.backends.port import ChunkBackend
+from pbs_cloud.chunkstore.catalogue.rows import Store, find_store
+from pbs_cloud.chunkstore.maintenance.reimport import Reimport
+from pbs_cloud.contracts.chunkstore import types as t
+from pbs_cloud.contracts.errors import Conflict, Locked
+from pbs_cloud.formats import blob
+from pbs_cloud.runtime.database import Database
+from pbs_cloud.runtime.settings import Settings
+
+from .conftest import new_store, services_on
+
+TENANT = "acme"
+FOLDER = "ns/far/vm/7/2026-01-31T12:00:00Z"
+TIME = 1_769_860_800
+
+
+async def backend_of(world: CollectionWorld) -> ChunkBackend:
+    return (await world.registry.get(world.datastore, world.tenant, world.location)).backend
+
+
+async def foreign_snapshot(world: CollectionWorld, chunks: Sequence[Chunk], written: Sequence[Chunk]) -> None:
+    """What another server leaves: owner, index, manifest; those of its chunks that were not there."""
+    backend = await backend_of(world)
+    for chunk in written:
+        await backend.write_chunk(chunk.digest, [chunk.data], only_new=True)
+    raw, csum, size = dynamic_index(chunks)
+    manifest = {
+        "backup-type": "vm",
+        "backup-id": "7",
+        "backup-time": TIME,
+        "files": [{"filename": "a.pxar.didx", "size": size, "csum": csum.hex(), "crypt-mode": "none"}],
+        "signature": None,
+        "unprotected": {},
+    }
+    await backend.make_namespace("ns/far/")
+    await backend.put_file("ns/far/vm/7/owner", b"other@pbs\n")
+    await backend.put_file(f"{FOLDER}/a.pxar.didx", raw)
+    await backend.put_file(f"{FOLDER}/index.json.blob", blob.encode(json.dumps(manifest).encode()))
+
+
+async def store_of(database: Database) -> Store:
+    async with database.tenant(TENANT) as connection:
+        return await find_store(connection, TENANT, STORE)
+
+
+@pytest.mark.parametrize("kind", ["local", "s3"])
+async def test_foreign_snapshots_come_in(
+    database: Database, threads: ThreadPoolExecutor, request: pytest.FixtureRequest, kind: str
+) -> None:
+    settings: Settings = request.getfixturevalue("settings" if kind == "local" else "s3_settings")
+    await new_store(database, settings, threads, TENANT)
+    ours, dropped, foreign = plain_chunk(400), plain_chunk(401), plain_chunk(402)
+    command = Reimport(settings, database, threads)
+    async with services_on(database, settings, threads, TENANT, STORE) as world:
+        known = await world.backup([ours])
+        await world.forget(await world.backup([dropped], "old"))
+        await world.collect(sweeps=False)
+        assert await world.state(dropped) == CONDEMNED
+        await foreign_snapshot(world, [ours, dropped, foreign], [foreign])
+        run = await world.begin()
+        assert FOLDER in ((await world.find_orphans(run)).refused or "")
+        with pytest.raises(Locked, match="a garbage collection runs"):
+            await command.run(await store_of(database))
+        await world.end(run)
+
+        report = await command.run(await store_of(database))
+        assert (report.snapshots, report.groups, report.namespaces, report.chunks) == (1, 1, 1, 1)
+        assert (report.missing_chunks, report.left_out_snapshots, report.warnings) == (0, 0, [])
+        listed = [s async for s in world.services.listings.snapshots(world.ctx, STORE, "far", None, None)]
+        assert [(s.backup_type, s.backup_id, s.backup_time, s.owner) for s in listed] == [
+            ("vm", "7", TIME, "other@pbs")
+        ]
+        counted, stored = await world.usage()
+        assert counted == stored
+
+        for _ in range(2):
+            assert (await world.collect())["removed-chunks"] == 0
+        assert await sound(world, ours, dropped, foreign)
+        await world.collect_orphans()
+        again = await command.run(await store_of(database))
+        assert (again.snapshots, again.groups, again.namespaces, again.chunks, again.bytes) == (0, 0, 0, 0, 0)
+        await world.services.snapshots.delete(world.ctx, t.SnapshotKey(t.GroupRef(STORE, "far", "vm", "7"), TIME))
+        await world.collect()
+        assert [await world.state(chunk) for chunk in (ours, dropped, foreign)] == [LIVE, None, None]
+        await world.forget(known)
+        counted, stored = await world.usage()
+        assert counted == stored
+
+
+async def test_what_is_being_deleted_or_taken_is_waited_for(
+    database: Database, threads: ThreadPoolExecutor, s3_settings: Settings
+) -> None:
+    settings = s3_settings
+    await new_store(database, settings, threads, TENANT)
+    chunk = plain_chunk(400)
+    command = Reimport(settings, database, threads)
+    async with services_on(database, settings, threads, TENANT, STORE) as world:
+        await world.backup([chunk])
+        await foreign_snapshot(world, [chunk], [])
+        await world.execute("UPDATE chunk SET state = 5")
+        with pytest.raises(Conflict, match="1 chunks that new snapshots need are being deleted"):
+            await command.run(await store_of(database))
+        await world.execute("UPDATE chunk SET state = 2")
+        backend = await backend_of(world)
+        await backend.release()
+        await command.run(await store_of(database))
+        await backend.check()
+        async with database.tenant(TENANT) as connection:
+            await connection.execute("UPDATE datastore SET uuid = gen_random_uuid()")
+        with pytest.raises(Conflict, match="the place is in use by"):
+            await command.run(await store_of(database))
