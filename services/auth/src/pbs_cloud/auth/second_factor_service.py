@@ -76,7 +76,7 @@ class SecondFactorService:
         await self._require_change(ctx, userid, password)
         check_one_line("description", description or "", 0, 255)
         if kind not in ("totp", "recovery"):
-            raise InvalidArgument(f"value '{kind}' is not offered.", field="type")
+            raise InvalidArgument(f"type: '{kind}' is not offered", field="type")
         totp, step = self._proven(totp_uri, value) if kind == "totp" else (None, 0)
         async with change(self._database, ctx, ctx.tenant_id, self._clock) as running:
             row = await self._locked_user(running, userid)
@@ -150,16 +150,16 @@ class SecondFactorService:
         """The secret, and the step of the code that proves that the device has it."""
         if uri is None or value is None:
             missing = "totp" if uri is None else "value"
-            raise InvalidArgument("parameter is missing and it is not optional.", field=missing)
+            raise InvalidArgument(f"{missing}: is needed for one-time codes", field=missing)
         totp = parse_uri(uri)
         step = totp.accepted_step(value, self._clock.time(), -1)
         if step is None:
-            raise InvalidArgument("the code is wrong", field="value")
+            raise InvalidArgument("value: the code is wrong", field="value")
         return totp, step
 
     async def _add_totp(self, running: Change, row: UserRow, totp: Totp, step: int, description: str) -> NewFactor:
         if len(await factors.entries_of(running.connection, row.id)) >= _MAX_ENTRIES:
-            raise InvalidArgument(f"a user may have {_MAX_ENTRIES} entries of this type", field="type")
+            raise InvalidArgument(f"type: a user may have {_MAX_ENTRIES} entries of this type", field="type")
         entry_id = uuid.uuid4()
         entry = TotpEntry(
             id=entry_id,

@@ -86,4 +86,4 @@ def _number(given: dict[str, str], name: str, default: int, least: int, most: in
 
 
 def _wrong(reason: str) -> InvalidArgument:
-    return InvalidArgument(f"value does not match the regex pattern ({reason})", field="totp")
+    return InvalidArgument(f"totp: {reason}", field="totp")

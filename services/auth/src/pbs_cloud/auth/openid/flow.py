@@ -118,9 +118,9 @@ class OpenidLogins:
         except ValueError:
             usable = local = None
         if not usable or not (parts.scheme == "https" or local) or not url.isascii() or not url.isprintable():
-            raise InvalidArgument("must be an https URL", field="redirect-url")
+            raise InvalidArgument("redirect-url: must be an https URL", field="redirect-url")
         if self._origins and f"{parts.scheme}://{parts.netloc}".lower() not in self._origins:
-            raise InvalidArgument("logins do not return to this origin", field="redirect-url")
+            raise InvalidArgument("redirect-url: logins do not return to this origin", field="redirect-url")
 
     async def _remember(self, row: RealmRow, state: str, nonce: str, verifier: str, redirect_url: str) -> None:
         now, hashed = int(self._clock.time()), _hash(state)

@@ -128,7 +128,7 @@ class RealmService:
             taken = realm.lower() in tenants.BUILT_IN_REALMS or await openid.is_taken(connection, realm, ctx.tenant_id)
         slug = tenant.slug if tenant else ""
         if not ctx.caller.operator and not realm.lower().startswith(f"{slug.lower()}."):
-            raise InvalidArgument(f"must begin with '{slug}.'", field="realm")
+            raise InvalidArgument(f"realm: must begin with '{slug}.'", field="realm")
         if taken:
             raise _taken(realm)
 
@@ -155,9 +155,9 @@ class RealmService:
         try:
             self._fetcher.check_url(url)
         except ProviderError:
-            raise InvalidArgument("must be an https URL", field="issuer-url") from None
+            raise InvalidArgument("issuer-url: must be an https URL", field="issuer-url") from None
         if urlsplit(url).query or "#" in url or "?" in url or not url.isprintable():
-            raise InvalidArgument("must have no query and no fragment", field="issuer-url")
+            raise InvalidArgument("issuer-url: must have no query and no fragment", field="issuer-url")
 
 
 def _check_words(field: str, text: str | None) -> None:
