@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
@@ -12,6 +12,7 @@ import pytest
 from simulation.postgres.both import Clock, ModelSession, RealSession, failure, rows_of
 from simulation.postgres.content import fill
 from simulation.postgres.random_arguments import KNOWN, TENANTS, Arguments
+from simulation.postgres.server import clear
 from simulation.postgres.statements_of_services import all_statements
 from testkit.simulator.postgres import SimPostgres
 from testkit.simulator.postgres.statements import Statement
@@ -21,12 +22,6 @@ TRANSACTIONS = 60
 _ORDERED = "ORDER BY"
 # which of several new rows gets which number is the server's choice
 _NUMBERED_ANYHOW = re.compile(r"INSERT.*SELECT(?!.*ORDER BY).*RETURNING id", re.DOTALL)
-
-
-async def _reset(session: RealSession, schema: str) -> None:
-    rows = await session.connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = $1", schema)
-    names = [row["tablename"] for row in rows if row["tablename"] not in ("alembic_version", "outbox_sequence")]
-    await session.connection.execute(f"TRUNCATE {', '.join(names)} RESTART IDENTITY CASCADE")
 
 
 class Pair:
@@ -46,7 +41,7 @@ class Pair:
 
     async def reset(self) -> None:
         """The content to begin with, on both sides."""
-        await _reset(self.real, self.schema)
+        await clear(self.real, self.schema)
         self.postgres = SimPostgres(Clock())
         self.model = ModelSession(self.postgres, self.schema)
         for session in (self.real, self.model):
@@ -101,11 +96,9 @@ async def _answer(connection: Any, statement: Statement, given: list[Any]) -> An
 
 
 @pytest.fixture
-async def pair(
-    request: pytest.FixtureRequest, service_database: Callable[[str], Awaitable[str]]
-) -> AsyncIterator[Pair]:
+async def pair(request: pytest.FixtureRequest, real_databases: dict[str, str]) -> AsyncIterator[Pair]:
     """Both sides of the schema that the test names."""
-    real = await RealSession.connect(await service_database(request.param), request.param)
+    real = await RealSession.connect(real_databases[request.param], request.param)
     yield Pair(request.param, real)
     await real.connection.close()
 
