@@ -134,6 +134,10 @@ class Api:
         if response.status in (401, 403):
             hint = "`pbs-cloud permissions` shows what these credentials may do" if response.status == 403 else None
             raise CliError(text or "not allowed", where=where, hint=hint, code=ExitCode.DENIED)
+        if response.status < 400:
+            target = response.headers.get("Location") or "another address"
+            hint = "an address that begins with https:// is probably right" if target.startswith("https") else None
+            raise Unreachable(f"the server sends us to {target}", where=where, hint=hint)
         if response.status in (429, 503):
             wait = response.headers.get("Retry-After")
             raise Unreachable(text or "not ready", where=where, hint=f"try again in {wait} s" if wait else "try again")

@@ -25,7 +25,10 @@ def column_widths(cells: Sequence[Sequence[str]], numbers: Sequence[bool], width
         for place, (number, found) in enumerate(zip(numbers, widths, strict=True))
     ]
     available = width - GAP * (len(columns) - 1)
-    for least in ([min(_LONGEST_WORD, _longest_word(column)) for column in columns], [_LEAST] * len(columns)):
+    for least in (
+        [max(_LEAST, min(_LONGEST_WORD, _longest_word(column))) for column in columns],
+        [_LEAST] * len(columns),
+    ):
         while sum(widths) > available:
             places = [place for place, may in enumerate(breakable) if may and widths[place] > least[place]]
             if not places:

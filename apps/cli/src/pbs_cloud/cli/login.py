@@ -1,6 +1,5 @@
 """`login`, `logout`, `profile`: credentials in the configuration file."""
 
-import getpass
 import json
 import os
 import sys
@@ -10,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from pbs_cloud.cli.api import Api
+from pbs_cloud.cli.asking import ask_secret, ask_yes
 from pbs_cloud.cli.config import Config, Profile, config_path, load_config, save_config
 from pbs_cloud.cli.connection import server_fingerprint
 from pbs_cloud.cli.errors import CliError, ExitCode, Unreachable, UsageError
@@ -56,9 +56,7 @@ def _trusted(target: Target) -> Target:
             raise
         found = server_fingerprint(target)
         sys.stderr.write(f"The certificate of {target.url} is not trusted. Its SHA-256 fingerprint is\n  {found}\n")
-        sys.stderr.write("Is this the one that the server printed at its start? [y/N] ")
-        sys.stderr.flush()
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        if not ask_yes("Is this the one that the server printed at its start?"):
             raise
         return replace(target, fingerprint=found)
     return target
@@ -71,7 +69,7 @@ def _with_token(target: Target) -> Profile:
             raise UsageError(
                 "nothing to log in with", hint="give --token or PBS_API_TOKEN, or --username for a password"
             )
-        token = getpass.getpass("API token (<user>@<realm>!<name>:<secret>): ")
+        token = ask_secret("API token (<user>@<realm>!<name>:<secret>)")
         target = resolve(
             Options(url=target.url, token=token, fingerprint=target.fingerprint, insecure=target.insecure), os.environ
         )
@@ -95,7 +93,7 @@ def _password(values: Values) -> str:
         return given
     if not sys.stdin.isatty():
         raise UsageError("no password", hint="--password-stdin, or PBS_PASSWORD")
-    return getpass.getpass("Password: ")
+    return ask_secret("Password")
 
 
 def _second_factor(target: Target, username: str, ticket: str, values: Values) -> dict[str, Any]:

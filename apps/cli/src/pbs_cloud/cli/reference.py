@@ -21,11 +21,11 @@ _INTRODUCTION: Final = """# Command line
 
 | Option | Variable | Meaning |
 |---|---|---|
-| `--url` | `PBS_API_URL` | address: a URL, or `host` or `host:port` (then https, port 8007); default `https://localhost:8007` |
+| `--url` | `PBS_API_URL` | a URL, `host` or `host:port` (https, port 8007); default `https://localhost:8007` |
 | `--token` | `PBS_API_TOKEN` | `<user>@<realm>!<name>:<secret>` |
 | `--fingerprint` | `PBS_FINGERPRINT` | SHA-256 of the server's certificate, which is then trusted without a CA |
 | `--insecure` | | trust any certificate |
-| `--profile` | `PBS_PROFILE` | a profile of `~/.config/pbs-cloud/config.toml` (below `XDG_CONFIG_HOME` if that is set) |
+| `--profile` | `PBS_PROFILE` | a profile of `~/.config/pbs-cloud/config.toml` (or below `XDG_CONFIG_HOME`) |
 | `--timeout` | | longest wait for an answer in seconds; default 30 |
 | `--output-format` | | `text` for people, `json` or `json-pretty` for scripts |
 

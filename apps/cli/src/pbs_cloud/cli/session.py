@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 from pbs_cloud.cli.api import Api
+from pbs_cloud.cli.asking import ask_secret, ask_yes
 from pbs_cloud.cli.errors import UsageError
 from pbs_cloud.cli.output import Output
 from pbs_cloud.cli.spec import Command, Values
@@ -39,9 +40,7 @@ class Session:
             return
         if not sys.stdin.isatty():
             raise UsageError(f"{question}: nobody there to confirm it", hint="--yes goes on without a question")
-        sys.stderr.write(f"{question}. Go on? [y/N] ")
-        sys.stderr.flush()
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        if not ask_yes(f"{question}. Go on?"):
             raise UsageError("nothing was done")
 
     def fill(self, template: str, values: Values) -> str:
@@ -80,6 +79,10 @@ def execute(command: Command, session: Session, values: Values) -> None:
         for param in command.params
         if param.find is not None and values.get(param.name) is not None
     }
+    for param in command.params:
+        if param.ask is not None:
+            given = values.get(param.name)
+            values[param.name] = ask_secret(param.ask, twice=param.ask.startswith("New")) if given else None
     runner: Callable[[Session, Values], None] | None = command.run
     if runner is not None:
         runner(session, values)

@@ -38,6 +38,8 @@ class Param:
     """Sent where nothing is given."""
     find: "Callable[[Session, str], str] | None" = None
     """Makes the server's id of what people type."""
+    ask: str | None = None
+    """Prompt of a secret: the option itself takes no value, so that none stands in the list of processes."""
 
     @property
     def identifier(self) -> str:
@@ -115,6 +117,13 @@ def choice(name: str, help: str, values: tuple[str, ...], **more: Any) -> Param:
 def many(name: str, help: str, **more: Any) -> Param:
     """An option that may be repeated."""
     return Param(name, help, type=list[str], convert=lambda given: list(given) or None, **more)
+
+
+def secret(name: str, prompt: str, help: str, **more: Any) -> Param:
+    """A flag that asks for a secret, twice if it is a new one."""
+    return Param(
+        name, f"{help}; asked for, or a line of the input", type=bool, flags=(f"--{name}",), ask=prompt, **more
+    )
 
 
 def moment(name: str, help: str, *, future: bool = False, **more: Any) -> Param:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pbs_cloud.cli.groups.users import ask_password
+from pbs_cloud.cli.asking import ask_secret
 from pbs_cloud.cli.session import Session, path_and_params
-from pbs_cloud.cli.spec import DIGEST, Command, Values, argument, flag, switch, text
-from pbs_cloud.cli.views import Column, Table
+from pbs_cloud.cli.spec import COMMENT, DIGEST, Command, Values, argument, flag, secret, switch, text, unset
+from pbs_cloud.cli.views import Column, Record, Table
 
 PERMISSIONS_VIEW: Final = Table(
     (Column("Path", "path"), Column("Privileges", "privileges")), empty="no rights", sort=lambda row: row["path"]
@@ -33,6 +33,25 @@ REALMS_VIEW: Final = Table(
     ),
     empty="no realms",
 )
+OPENID_VIEW: Final = Table(
+    (
+        Column("Realm", "realm"),
+        Column("Provider", "issuer-url"),
+        Column("Client", "client-id"),
+        Column("Makes users", "autocreate"),
+        Column("Comment", "comment"),
+    ),
+    empty="no OpenID realms",
+)
+REALM: Final = argument("realm", "name of the realm")
+_OPENID: Final = (
+    secret("client-key", "Secret of the client", "secret of the client"),
+    text("scopes", "besides openid (email profile)"),
+    text("prompt", "what the provider shall ask its user for"),
+    text("acr-values", "authentication context classes"),
+    switch("autocreate", "make users, without rights, when they log in first"),
+    COMMENT,
+)
 PATH: Final = argument("path", "e.g. /datastore/tank")
 ROLE: Final = argument("role", "e.g. DatastoreBackup, see `role list`")
 AUTH_ID: Final = argument("auth-id", "user or token, e.g. alice@pbs!pve1", metavar="USER|TOKEN")
@@ -54,9 +73,9 @@ def _permissions(session: Session, values: Values) -> None:
 
 def _password(session: Session, values: Values) -> None:
     userid = values["userid"] or session.target.user
-    params = {"userid": userid, "password": ask_password(twice=True)}
+    params = {"userid": userid, "password": ask_secret("New password", twice=True)}
     if not values["no-confirmation"]:
-        params["confirmation-password"] = ask_password(twice=False, prompt="Your present password: ")
+        params["confirmation-password"] = ask_secret("Your present password")
     session.api.call("PUT", "access/password", params)
     session.output.answer(None, None, done=f"password of {userid} changed")
 
@@ -113,5 +132,47 @@ GROUPS: Final = {
         _DELETE,
     ),
     "role": (Command("list", "Roles and their privileges.", "GET", "access/roles", view=ROLES_VIEW),),
-    "realm": (Command("list", "Realms.", "GET", "access/domains", view=REALMS_VIEW),),
+    "realm": (
+        Command("list", "Realms.", "GET", "access/domains", view=REALMS_VIEW),
+        Command("openid", "OpenID realms.", "GET", "config/access/openid", view=OPENID_VIEW),
+        Command("show", "One OpenID realm.", "GET", "config/access/openid/{realm}", (REALM,), Record()),
+        Command(
+            "create",
+            "Add an OpenID realm.",
+            "POST",
+            "config/access/openid",
+            (
+                REALM,
+                text("issuer-url", "address of the provider, https", required=True),
+                text("client-id", "id of this server there", required=True),
+                text("username-claim", "subject, username, email or another claim"),
+                *_OPENID,
+            ),
+            done="realm '{realm}' created",
+        ),
+        Command(
+            "update",
+            "Change an OpenID realm.",
+            "PUT",
+            "config/access/openid/{realm}",
+            (
+                REALM,
+                text("issuer-url", "address of the provider, https"),
+                text("client-id", "id of this server there"),
+                *_OPENID,
+                unset("client-key", "scopes", "prompt", "acr-values", "autocreate", "comment"),
+                DIGEST,
+            ),
+            done="realm '{realm}' changed",
+        ),
+        Command(
+            "delete",
+            "Remove an OpenID realm; its users stay, but cannot log in there any more.",
+            "DELETE",
+            "config/access/openid/{realm}",
+            (REALM, DIGEST),
+            danger="users of the realm '{realm}' will not be able to log in",
+            done="realm '{realm}' removed",
+        ),
+    ),
 }

@@ -16,7 +16,7 @@ def find_task(session: Session, given: str) -> str:
         return given
     listed = session.api.get("nodes/localhost/tasks", limit=_SEARCHED)
     found = [row["upid"] for row in listed if short_id(row["upid"]).upper().startswith(given.upper())]
-    return _only(found, f"task '{given}'", "`pbs-cloud task list` shows the ids; a whole UPID always works")
+    return only(found, f"task '{given}'", "`pbs-cloud task list` shows the ids; a whole UPID always works")
 
 
 def find_tenant(session: Session, given: str) -> str:
@@ -26,17 +26,18 @@ def find_tenant(session: Session, given: str) -> str:
         found = [row["id"] for row in tenants if row[key] == given]
         if found:
             break
-    return _only(found, f"tenant '{given}'", "`pbs-cloud tenant list` shows them; name it by realm, name or id")
+    return only(found, f"tenant '{given}'", "`pbs-cloud tenant list` shows them; name it by realm, name or id")
 
 
 def find_own_token(session: Session, given: str) -> str:
     """The id of one's own token by its name. Raises UsageError."""
     tokens = session.api.get("access/tokens")
     found = [row["id"] for row in tokens if given in (row["id"], row["name"], row["tokenid"])]
-    return _only(found, f"token '{given}'", "`pbs-cloud token list` shows your own")
+    return only(found, f"token '{given}'", "`pbs-cloud token list` shows your own")
 
 
-def _only(found: list[str], what: str, hint: str) -> str:
+def only(found: list[str], what: str, hint: str) -> str:
+    """The one that was found. Raises UsageError."""
     if len(found) != 1:
         raise UsageError(f"{what} is {'ambiguous' if found else 'not known'}", hint=hint)
     return found[0]

@@ -2,8 +2,7 @@
 
 from typing import Any, Final
 
-from pbs_cloud.cli.spec import Command, Param, choice, integer, text
-from pbs_cloud.cli.spec import moment as moment_option
+from pbs_cloud.cli.spec import Command, Param, choice, text
 from pbs_cloud.cli.views import Column, Record, Table, View, duration, moment, share, size
 
 TIMEFRAME: Final = choice(
@@ -58,9 +57,14 @@ def _node(
 
 _NODES = Command("list", "Names of the nodes.", "GET", "nodes", view=Table((Column("Node", "node"),), empty="no nodes"))
 _LOG_PARAMS: Final = (
-    integer("start", "skip so many lines"),
-    integer("limit", "most lines"),
+    text("since", "from this time on"),
+    text("until", "up to this time"),
+    text("start", "skip so many lines"),
+    text("limit", "most lines"),
     text("service", "only of this service"),
+    text("lastentries", "only so many of the last lines"),
+    text("startcursor", "from this position on"),
+    text("endcursor", "up to this position"),
 )
 TOP: Final = {"nodes": _NODES}
 GROUPS: Final = {
@@ -80,22 +84,7 @@ GROUPS: Final = {
         _node("updates", "Packages to update.", "apt/update"),
         _node("packages", "Versions of packages.", "apt/versions"),
         _node("repositories", "Package repositories.", "apt/repositories"),
-        _node(
-            "syslog",
-            "System log.",
-            params=(*_LOG_PARAMS, text("since", "from this time on"), text("until", "up to this time")),
-            view=LINES_VIEW,
-        ),
-        _node(
-            "journal",
-            "Journal.",
-            params=(
-                moment_option("since", "from this time on"),
-                moment_option("until", "up to this time"),
-                integer("lastentries", "only so many of the last lines"),
-                text("startcursor", "from this position on"),
-                text("endcursor", "up to this position"),
-            ),
-        ),
+        _node("syslog", "System log.", params=_LOG_PARAMS, view=LINES_VIEW),
+        _node("journal", "Journal.", params=_LOG_PARAMS),
     ),
 }

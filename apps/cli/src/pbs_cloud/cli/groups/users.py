@@ -15,6 +15,7 @@ from pbs_cloud.cli.spec import (
     argument,
     expire,
     flag,
+    secret,
     switch,
     text,
     unset,
@@ -45,27 +46,14 @@ _DETAILS: Final = (
     switch("enable", "whether it may log in"),
     expire(),
 )
-_PASSWORD: Final = flag("password", "ask for a password (from the input where that is no terminal)", local=True)
-
-
-def ask_password(*, twice: bool, prompt: str = "New password: ") -> str:
-    """From the terminal, else a line of the input. Raises UsageError."""
-    import getpass
-    import sys
-
-    if not sys.stdin.isatty():
-        return sys.stdin.readline().rstrip("\n")
-    first = getpass.getpass(prompt)
-    if twice and getpass.getpass("Again: ") != first:
-        raise UsageError("the two are not the same")
-    return first
+_PASSWORD: Final = secret("password", "New password", "set a password")
 
 
 def _create(session: Session, values: Values) -> None:
     userid, level, tenant = values["userid"], values["permission"], values["tenant"]
     _, params = path_and_params(_CREATE, values)
+    password = params.pop("password", None)
     details = {name: value for name, value in params.items() if name not in ("userid", "permission")}
-    password = ask_password(twice=True) if values["password"] else None
     if tenant is None and level is None:
         session.api.call("POST", "access/users", {**details, "userid": userid, "password": password})
         session.output.answer(None, None, done=f"user {userid} created, without rights yet")
@@ -81,14 +69,6 @@ def _create(session: Session, values: Values) -> None:
         session.api.call("PUT", f"access/users/{segment(userid)}", details)
     done = f"user {made['username']} created with level {made['permission']} in tenant {made['tenant_id']}"
     session.output.answer(made, None, done=done)
-
-
-def _update(session: Session, values: Values) -> None:
-    path, params = path_and_params(_UPDATE, values)
-    if values["password"]:
-        params["password"] = ask_password(twice=True)
-    session.api.call("PUT", path, params)
-    session.output.answer(None, None, done=f"user {values['userid']} changed")
 
 
 _CREATE = Command(
@@ -107,10 +87,10 @@ _CREATE = Command(
 _UPDATE = Command(
     "update",
     "Change a user.",
-    path="access/users/{userid}",
-    params=(USERID, PERMISSION, *_DETAILS, _PASSWORD, unset("comment", "firstname", "lastname", "email"), DIGEST),
-    run=_update,
-    covers=("PUT access/users/{userid}",),
+    "PUT",
+    "access/users/{userid}",
+    (USERID, PERMISSION, *_DETAILS, _PASSWORD, unset("comment", "firstname", "lastname", "email"), DIGEST),
+    done="user {userid} changed",
 )
 TOP: Final[dict[str, Command]] = {}
 GROUPS: Final = {
