@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+from asyncpg.transaction import Transaction
 from testkit.servers import PostgresServer
 
 from pbs_cloud.contracts.errors import Unavailable
@@ -80,6 +81,26 @@ async def test_an_os_error_of_the_body_stays_what_it_is(database: Database) -> N
     with pytest.raises(FileNotFoundError):
         async with database.tenant("one"):
             raise FileNotFoundError("a chunk")
+
+
+async def test_a_connection_that_is_lost_at_the_begin_is_replaced(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pool has taken it back already when it is given back: that is no error of the caller's."""
+    original, lost = Transaction.start, 0
+
+    async def start(transaction: Transaction) -> None:
+        nonlocal lost
+        if lost < 2:
+            lost += 1
+            transaction._connection._transport.abort()
+            raise ConnectionResetError
+        await original(transaction)
+
+    monkeypatch.setattr(Transaction, "start", start)
+    async with database.system() as connection:
+        assert await connection.fetchval("SELECT 1") == 1
+    assert lost == 2
 
 
 async def test_conflicts_are_retried(database: Database) -> None:

@@ -174,7 +174,7 @@ class Database(Component):
             self._reachable = False
             raise Unavailable(_AWAY) from error
         finally:
-            await self._pool.release(connection)
+            await self._release(connection)
 
     async def _begin(self, tenant_id: str, wait: float, isolation: str | None) -> tuple[Connection, Any]:
         """A connection with an open transaction bound to the tenant."""
@@ -213,9 +213,15 @@ class Database(Component):
             await transaction.start()
             await connection.fetchval("SELECT set_config('pbs.tenant', $1, true)", tenant_id)
         except BaseException:
-            await self._pool.release(connection)
+            await self._release(connection)
             raise
         return connection, transaction
+
+    async def _release(self, connection: Connection) -> None:
+        try:
+            await self._pool.release(connection)
+        except asyncpg.InternalClientError as error:  # lost at this very moment: the pool has taken it back already
+            _log.debug("a lost connection was released twice", error=str(error))
 
 
 async def _roll_back(connection: Connection, transaction: Any) -> None:

@@ -189,6 +189,8 @@ class OutboxRelay(Component):
                 await self.prune()
             except Unavailable as error:
                 _log.info("outbox pruning waits", reason=str(error))
+            except Exception:
+                _log.exception("outbox pruning failed")
             await self._clock.sleep(_PRUNE_SECONDS)
 
     async def _answer_resend(self, request: Reply) -> Reply:

@@ -5,6 +5,8 @@ import hashlib
 
 import pytest
 
+from pbs_cloud.chunkstore.catalogue.corruption import names_any
+from pbs_cloud.chunkstore.catalogue.rows import find_store
 from pbs_cloud.contracts.chunkstore import types as t
 from pbs_cloud.contracts.context import CallContext
 from pbs_cloud.contracts.errors import (
@@ -21,6 +23,7 @@ from pbs_cloud.contracts.errors import (
 )
 from pbs_cloud.formats import blob
 from pbs_cloud.formats.manifest import BackupManifest
+from pbs_cloud.formats.names import ArchiveName, ArchiveType
 
 from .conftest import Bench, caller, dynamic_index, manifest_blob, pieces, with_caller
 
@@ -304,6 +307,25 @@ async def test_an_index_waits_for_its_chunks_and_refuses_damaged_ones(
     await set_state(2)
     await close()
     await bench.close(admin, session.session_id)
+
+
+async def test_an_index_that_is_not_read_back_whole_is_not_taken_for_sound(
+    bench: Bench, admin: CallContext, group: t.GroupRef
+) -> None:
+    """What is missing could name a damaged chunk."""
+    async with bench.database.tenant(admin.tenant_id) as connection:
+        backend = bench.parts.backends.of(await find_store(connection, admin.tenant_id, "tank"))
+    first, second = hashlib.sha256(b"a").digest(), hashlib.sha256(b"b").digest()
+    raw, _, _ = dynamic_index([(5, first), (11, second)])
+    key, name = f"host/{group.backup_id}/a.didx", ArchiveName("a.didx", ArchiveType.DYNAMIC)
+    await backend.put_file(key, raw)
+    assert await names_any(backend, key, name, [second])
+    assert not await names_any(backend, key, name, [bytes(32)])
+    for length in (len(raw) - 40, len(raw) - 1, 4096, 100, 0):
+        await backend.put_file(key, raw[:length])
+        with pytest.raises(DataCorrupt):
+            await names_any(backend, key, name, [second])
+    await backend.delete_file(key)
 
 
 async def test_finish_called_twice_at_once_commits_once(bench: Bench, admin: CallContext, group: t.GroupRef) -> None:

@@ -12,7 +12,7 @@ from pbs_cloud.chunkstore.catalogue.manifests import rewrite_manifest
 from pbs_cloud.chunkstore.catalogue.parts import Parts
 from pbs_cloud.chunkstore.catalogue.rows import Snapshot, Store
 from pbs_cloud.chunkstore.catalogue.session_rows import Session, place_of_snapshot
-from pbs_cloud.contracts.errors import Conflict
+from pbs_cloud.contracts.errors import Conflict, DataCorrupt, InvalidArgument
 from pbs_cloud.formats.index import digest_array
 from pbs_cloud.formats.manifest import BackupManifest, VerifyResult, VerifyState
 from pbs_cloud.formats.names import ArchiveName, ArchiveType
@@ -51,7 +51,7 @@ class Corruption:
         for file in files:
             kind = ArchiveType.FIXED if file["kind"] == "fixed" else ArchiveType.DYNAMIC
             file_key = where.file_key(file["name"])
-            if await names_any(self._parts.backends.of(store), file_key, ArchiveName(file["name"], kind), digests):
+            if await self._is_bad(store, file_key, ArchiveName(file["name"], kind), digests):
                 break
         else:
             return
@@ -64,14 +64,28 @@ class Corruption:
             base = Snapshot(**row, where=where)
             await rewrite_manifest(connection, self._parts.backends.of(store), store, base, _failed(session))
 
+    async def _is_bad(self, store: Store, file_key: str, name: ArchiveName, digests: list[bytes]) -> bool:
+        """Whether an index of the base names a corrupt chunk, or is damaged itself."""
+        try:
+            return await names_any(self._parts.backends.of(store), file_key, name, digests)
+        except DataCorrupt:
+            return True
+
 
 async def names_any(backend: ChunkBackend, file_key: str, name: ArchiveName, digests: list[bytes]) -> bool:
-    """Whether a stored index names one of the digests; reads it piece by piece."""
+    """Whether a stored index names one of the digests; reads it piece by piece.
+
+    Raises DataCorrupt if it is not whole: what is missing could name one.
+    """
     wanted = digest_array(b"".join(digests))
     check = IndexCheck(name.archive_type)
-    async for piece in backend.read_file(file_key):
-        if bool(np.isin(check.feed(piece), wanted).any()):
-            return True
+    try:
+        async for piece in backend.read_file(file_key):
+            if bool(np.isin(check.feed(piece), wanted).any()):
+                return True
+        check.finish()
+    except InvalidArgument as error:
+        raise DataCorrupt(f"{name.name} is damaged: it cannot be read back") from error
     return False
 
 
