@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbs_cloud.formats.calendar import CalendarEvent
+from pbs_cloud.formats.calendar import CalendarEvent, parse_zone, zone_text
 from pbs_cloud.formats.errors import FormatError
 from pbs_cloud.formats.names import format_time, parse_time
 
@@ -112,3 +112,13 @@ def test_events_lie_in_the_future_and_are_stable(last, text):
     found = event.next_after(last, VIENNA)
     assert found > last
     assert event.next_after(found - 1, VIENNA) == found
+
+
+@pytest.mark.parametrize("zone", ["UTC", "+02:00", "-0530", "Europe/Vienna"])
+def test_a_zone_survives_as_text(zone: str) -> None:
+    event = CalendarEvent.parse(f"daily 02:00 {zone}")
+    assert event.zone is not None
+    again = parse_zone(zone_text(event.zone))
+    assert CalendarEvent.parse("daily 02:00").next_after(1_700_000_000, again) == event.next_after(1_700_000_000)
+    with pytest.raises(FormatError):
+        parse_zone("Nowhere/Land")

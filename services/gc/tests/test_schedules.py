@@ -2,12 +2,14 @@
 
 import asyncio
 import itertools
+import json
 import time
 
 import pytest
 from testkit.maintenance import ADMIN, FIRST_TIME, STORE, TENANT, Maintained, member
 
 from pbs_cloud.contracts.chunkstore import types as t
+from pbs_cloud.contracts.chunkstore.collection import CollectionClient
 from pbs_cloud.contracts.context import AclEntry, CallContext, Caller, SystemContext
 from pbs_cloud.contracts.errors import AlreadyExists, Conflict, InvalidArgument, Locked, NotFound, PermissionDenied
 from pbs_cloud.contracts.jobs import Job, JobFields, JobKind
@@ -17,6 +19,7 @@ from pbs_cloud.gc.jobs import JobRunner
 from pbs_cloud.gc.prune import Prune
 from pbs_cloud.gc.schedules import rows
 from pbs_cloud.gc.schedules.runs import JobRuns
+from pbs_cloud.gc.schedules.service import ConfiguredJobs
 from pbs_cloud.gc.tasks import TaskRunner
 from pbs_cloud.runtime.database import Database
 
@@ -200,6 +203,44 @@ async def test_a_prune_job_prunes_and_reports(world: Maintained) -> None:
     assert (task.worker_type, task.worker_id, task.auth_id) == ("prunejob", f"{STORE}:{ns}", "admin@pbs")
     state = (await get(world, PRUNE, job_id)).state
     assert (state.last_run_upid, state.last_run_state, state.last_run_endtime) == (upid, "OK", task.endtime)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "kept"), [("daily", 2), ("daily 02:00 +02:00", 1), ("daily TZ=Europe/Helsinki", 1)]
+)
+async def test_a_schedules_time_zone_is_that_of_its_periods(world: Maintained, schedule: str, kept: int) -> None:
+    """22:30 and 0:30 UTC are two days there, and one day two hours further east."""
+    ns, job_id = fresh(), fresh()
+    await world.catalogue.create_namespace(ADMIN, STORE, ns)
+    for backup_time in (1_700_001_000, 1_700_008_200):
+        await world.backup(t.GroupRef(STORE, ns, "vm", "1"), backup_time)
+    await world.gc.create_job(ADMIN, PRUNE, job_id, JobFields(store=STORE, schedule=schedule, ns=ns, keep_daily=5))
+    assert await world.ended(await world.gc.run_job(ADMIN, PRUNE, job_id)) == "OK"
+    assert len(await world.snapshots(ns)) == kept
+
+
+async def test_a_new_process_knows_next_run_and_last_state(world: Maintained) -> None:
+    """Everything is in rows: processes that start later tell the same, also of a run whose end nobody has seen."""
+    jobs = {PRUNE: fresh(), VERIFY: fresh()}
+    for kind, job_id in jobs.items():
+        await world.gc.create_job(ADMIN, kind, job_id, JobFields(store=STORE, schedule="hourly"))
+        await world.ended(await world.gc.run_job(ADMIN, kind, job_id))
+    collected, _ = await world.gc.start_collection(ADMIN, STORE)
+    await world.ended(collected)
+    later = Database(world.settings.database_url_for("gc"), schema="gc", application_name="later", max_size=2)
+    await later.start()
+    tasks = TaskRunner(world.catalogue, "replica-z")
+    configured = ConfiguredJobs(later, runs_of(world, tasks))
+    for kind, job_id in jobs.items():
+        (told, _), here = await configured.get(ADMIN, kind, job_id), await get(world, kind, job_id)
+        assert told == here
+        assert (told.state.last_run_state, told.state.last_run_endtime is None) == ("OK", False)
+        assert told.state.next_run is not None
+        assert 0 < told.state.next_run - time.time() <= 3600
+    await later.stop()
+    (state,) = [s async for s in CollectionClient(world._channels[0]).states(ADMIN, STORE, with_chunks=False)]
+    assert (state.running, state.last_result) == (False, "OK")
+    assert json.loads(state.gc_status)["upid"] == collected
 
 
 async def test_a_verification_job_that_fails_says_so(world: Maintained) -> None:

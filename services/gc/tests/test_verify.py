@@ -17,7 +17,7 @@ from pbs_cloud.contracts.jobs import VerifyOptions, VerifyScope
 from pbs_cloud.formats.manifest import VerifyResult, VerifyState
 from pbs_cloud.formats.upid import Upid
 from pbs_cloud.gc.verification.seen import SeenChunks, chunk_keys
-from pbs_cloud.gc.verification.snapshots import DAY_SECONDS, batches, may_skip, split_keys
+from pbs_cloud.gc.verification.snapshots import DAY_SECONDS, Run, batches, may_skip, split_keys
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 _numbers = itertools.count(1)
@@ -57,6 +57,27 @@ async def test_twelve_of_twelve(world: Maintained) -> None:
     assert [await world.verdict(key) for key, _ in made] == ["failed"] * 12
     assert all(chunk.digest.hex() in log for _, chunk in made)
     assert "and 9 more" in status
+
+
+async def test_the_datastores_tuning_says_how_many_workers(world: Maintained, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless the call or the job does."""
+    ns = await space(world)
+    await world.backup(t.GroupRef(STORE, ns, "vm", "1"), files={"a.didx": Archive([plain_chunk(400)])})
+    seen: list[int] = []
+    original = Run.workers.fget  # type: ignore[attr-defined]
+
+    def told(self: Run) -> int:
+        seen.append(original(self))
+        return seen[-1]
+
+    monkeypatch.setattr(Run, "workers", property(told))
+    tuning = {"tuning": "chunk-order=none,default-verification-workers=7,default-verification-readers=2"}
+    await world.catalogue.update_datastore(ADMIN, STORE, tuning)
+    for options in (VerifyOptions(ignore_verified=False), VerifyOptions(ignore_verified=False, verify_threads=3)):
+        await run(world, VerifyScope(STORE, ns), options)
+    await world.catalogue.update_datastore(ADMIN, STORE, {}, ["tuning"])
+    await run(world, VerifyScope(STORE, ns), VerifyOptions(ignore_verified=False))
+    assert seen == [7, 3, 4]
 
 
 async def test_each_chunk_is_read_once(world: Maintained) -> None:

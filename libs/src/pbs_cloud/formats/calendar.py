@@ -21,6 +21,7 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 _DAY = "(?:mon(?:day)?|tue(?:sday)?|wed(?:nesday)?|thu(?:rsday)?|fri(?:day)?|sat(?:urday)?|sun(?:day)?)"
 _WEEKDAYS = re.compile(rf"{_DAY}(?:\.\.{_DAY})?(?:,{_DAY}(?:\.\.{_DAY})?)*", re.IGNORECASE)
 _ZONE = re.compile(r"(.*\S)\s+(?:TZ=)?([+-][0-9]{2}:?[0-9]{2}|[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*)")
+_OFFSET = re.compile(r"[+-][0-9]{2}:?[0-9]{2}")
 _VALUE = re.compile(r"([0-9]{1,9})(?:\.\.([0-9]{1,9}))?(?:/([0-9]{1,9}))?")
 _STEP = re.compile(r"\*(?:/([0-9]{1,9}))?")
 _MONTH_NAME = re.compile(rf"\b(?:{'|'.join(_MONTHS)})\b", re.IGNORECASE)
@@ -102,7 +103,7 @@ class CalendarEvent:
             zoned = _ZONE.fullmatch(text)
             if zoned is None:
                 raise
-        zone = None if zoned[2] == "local" else _parse_zone(zoned[2])
+        zone = None if zoned[2] == "local" else parse_zone(zoned[2])
         return replace(_parse_event(zoned[1], strict), zone=zone)
 
     def next_after(self, last: int, zone: tzinfo = UTC) -> int | None:
@@ -244,8 +245,16 @@ def _with_time(event: CalendarEvent, text: str, strict: bool) -> CalendarEvent:
     return replace(event, hours=_EVERY_HOUR, minutes=_MINUTE.parse(parts[0]), seconds=_SECOND.parse(parts[1]))
 
 
-def _parse_zone(text: str) -> tzinfo:
-    if text[0] in "+-":
+def zone_text(zone: tzinfo) -> str:
+    """The text that `parse_zone` reads as this zone."""
+    return "UTC" if zone is UTC else str(zone).removeprefix("UTC") or "UTC"
+
+
+def parse_zone(text: str) -> tzinfo:
+    """A time zone as it stands behind an event: `UTC`, `+02:00`, `-0500` or a name of the database."""
+    if text == "UTC":
+        return UTC
+    if _OFFSET.fullmatch(text):
         hours, minutes = int(text[1:3]), int(text[-2:])
         if hours > 23 or minutes > 59:
             raise FormatError("schedule: time zone offset out of range")

@@ -153,8 +153,11 @@ class DatastoreCalls(SessionCalls):
         answer = await self._unary(self._stub.ListDatastores, common_pb2.Empty(), ctx)
         return tuple(from_message(store, t.Datastore) for store in answer.datastores), answer.digest
 
-    async def datastore_status(self, ctx: CallContext, store: str, verbose: bool = False) -> t.DatastoreStatus:
-        request = pb.GetDatastoreStatusRequest(store=store, verbose=verbose)
+    async def datastore_status(
+        self, ctx: CallContext, store: str, verbose: bool = False, *, any_mode: bool = False
+    ) -> t.DatastoreStatus:
+        """Raises Conflict in a maintenance mode that forbids reading, unless ``any_mode``."""
+        request = pb.GetDatastoreStatusRequest(store=store, verbose=verbose, any_mode=any_mode)
         return from_message(await self._unary(self._stub.GetDatastoreStatus, request, ctx), t.DatastoreStatus)
 
     async def tenant_usage(self, ctx: CallContext) -> t.TenantUsage:
@@ -261,10 +264,15 @@ class SnapshotCalls(DatastoreCalls):
         await self._unary(self._stub.SetProtected, request, ctx)
 
     async def prune_group(
-        self, ctx: CallContext, group: t.GroupRef, keep: KeepOptions, *, dry_run: bool
+        self, ctx: CallContext, group: t.GroupRef, keep: KeepOptions, *, dry_run: bool, zone: str | None = None
     ) -> tuple[t.PrunedSnapshot, ...]:
-        """Decide by the rules of formats 10 and remove; oldest first. Raises NotFound for a missing group."""
-        request = pb.PruneGroupRequest(group=_group(group), keep=to_message(keep, pb.KeepOptions), dry_run=dry_run)
+        """Decide by the rules of formats 10 and remove; oldest first. Raises NotFound for a missing group.
+
+        ``zone``: time zone of the periods as it stands behind a schedule; None is UTC.
+        """
+        request = pb.PruneGroupRequest(
+            group=_group(group), keep=to_message(keep, pb.KeepOptions), dry_run=dry_run, zone=zone
+        )
         answer = await self._unary(self._stub.PruneGroup, request, ctx, timeout=STREAM_DEADLINE_SECONDS)
         return tuple(from_message(snapshot, t.PrunedSnapshot) for snapshot in answer.snapshots)
 

@@ -72,8 +72,12 @@ class Prune:
         log: TaskLog,
         *,
         dry_run: bool = False,
+        zone: str | None = None,
     ) -> None:
-        """Prune every group that the caller may prune; a job's run as well as `prune-datastore`."""
+        """Prune every group that the caller may prune; a job's run as well as `prune-datastore`.
+
+        ``zone``: time zone of the periods as it stands behind a schedule; None is UTC.
+        """
         place = f"namespace '{ns}'" if ns else "root namespace"
         await _begin(log, keep, f"starting prune on datastore '{store}', {place}")
         for namespace in await self._catalogue.list_namespaces(ctx, store, ns, max_depth):
@@ -82,15 +86,22 @@ class Prune:
             async for group in self._catalogue.list_groups(ctx, store, namespace):
                 ref = GroupRef(store, namespace, group.backup_type, group.backup_id)
                 try:
-                    await self._prune(ctx, ref, keep, log, dry_run=dry_run)
+                    await self._prune(ctx, ref, keep, log, dry_run=dry_run, zone=zone)
                 except (NotFound, NotOwner):
                     continue
 
     async def _prune(
-        self, ctx: CallContext, group: GroupRef, keep: KeepOptions, log: TaskLog, *, dry_run: bool
+        self,
+        ctx: CallContext,
+        group: GroupRef,
+        keep: KeepOptions,
+        log: TaskLog,
+        *,
+        dry_run: bool,
+        zone: str | None = None,
     ) -> None:
         await log.line(f"prune group {_where(group)}")
-        for snapshot in await self._catalogue.prune_group(ctx, group, keep, dry_run=dry_run):
+        for snapshot in await self._catalogue.prune_group(ctx, group, keep, dry_run=dry_run, zone=zone):
             mark = PruneMark.KEEP.value if snapshot.keep and snapshot.mark == PruneMark.REMOVE else snapshot.mark
             name = SnapshotRef.of(group.backup_type, group.backup_id, snapshot.backup_time)
             await log.line(f"would {mark} {name}" if dry_run else f"{name} {mark}")

@@ -317,12 +317,14 @@ class ListDatastoresResponse(_message.Message):
     def __init__(self, datastores: _Optional[_Iterable[_Union[Datastore, _Mapping]]] = ..., digest: _Optional[str] = ...) -> None: ...
 
 class GetDatastoreStatusRequest(_message.Message):
-    __slots__ = ("store", "verbose")
+    __slots__ = ("store", "verbose", "any_mode")
     STORE_FIELD_NUMBER: _ClassVar[int]
     VERBOSE_FIELD_NUMBER: _ClassVar[int]
+    ANY_MODE_FIELD_NUMBER: _ClassVar[int]
     store: str
     verbose: bool
-    def __init__(self, store: _Optional[str] = ..., verbose: _Optional[bool] = ...) -> None: ...
+    any_mode: bool
+    def __init__(self, store: _Optional[str] = ..., verbose: _Optional[bool] = ..., any_mode: _Optional[bool] = ...) -> None: ...
 
 class TypeCount(_message.Message):
     __slots__ = ("backup_type", "groups", "snapshots")
@@ -571,7 +573,7 @@ class Verification(_message.Message):
     def __init__(self, upid: _Optional[str] = ..., state: _Optional[str] = ...) -> None: ...
 
 class Snapshot(_message.Message):
-    __slots__ = ("backup_type", "backup_id", "backup_time", "comment", "verification", "fingerprint", "files", "size", "owner", "protected")
+    __slots__ = ("backup_type", "backup_id", "backup_time", "comment", "verification", "fingerprint", "files", "size", "owner", "protected", "retain_until")
     BACKUP_TYPE_FIELD_NUMBER: _ClassVar[int]
     BACKUP_ID_FIELD_NUMBER: _ClassVar[int]
     BACKUP_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -582,6 +584,7 @@ class Snapshot(_message.Message):
     SIZE_FIELD_NUMBER: _ClassVar[int]
     OWNER_FIELD_NUMBER: _ClassVar[int]
     PROTECTED_FIELD_NUMBER: _ClassVar[int]
+    RETAIN_UNTIL_FIELD_NUMBER: _ClassVar[int]
     backup_type: str
     backup_id: str
     backup_time: int
@@ -592,7 +595,8 @@ class Snapshot(_message.Message):
     size: int
     owner: str
     protected: bool
-    def __init__(self, backup_type: _Optional[str] = ..., backup_id: _Optional[str] = ..., backup_time: _Optional[int] = ..., comment: _Optional[str] = ..., verification: _Optional[_Union[Verification, _Mapping]] = ..., fingerprint: _Optional[str] = ..., files: _Optional[_Iterable[_Union[File, _Mapping]]] = ..., size: _Optional[int] = ..., owner: _Optional[str] = ..., protected: _Optional[bool] = ...) -> None: ...
+    retain_until: int
+    def __init__(self, backup_type: _Optional[str] = ..., backup_id: _Optional[str] = ..., backup_time: _Optional[int] = ..., comment: _Optional[str] = ..., verification: _Optional[_Union[Verification, _Mapping]] = ..., fingerprint: _Optional[str] = ..., files: _Optional[_Iterable[_Union[File, _Mapping]]] = ..., size: _Optional[int] = ..., owner: _Optional[str] = ..., protected: _Optional[bool] = ..., retain_until: _Optional[int] = ...) -> None: ...
 
 class SnapshotPage(_message.Message):
     __slots__ = ("items",)
@@ -623,14 +627,16 @@ class KeepOptions(_message.Message):
     def __init__(self, last: _Optional[int] = ..., hourly: _Optional[int] = ..., daily: _Optional[int] = ..., weekly: _Optional[int] = ..., monthly: _Optional[int] = ..., yearly: _Optional[int] = ...) -> None: ...
 
 class PruneGroupRequest(_message.Message):
-    __slots__ = ("group", "keep", "dry_run")
+    __slots__ = ("group", "keep", "dry_run", "zone")
     GROUP_FIELD_NUMBER: _ClassVar[int]
     KEEP_FIELD_NUMBER: _ClassVar[int]
     DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    ZONE_FIELD_NUMBER: _ClassVar[int]
     group: GroupRef
     keep: KeepOptions
     dry_run: bool
-    def __init__(self, group: _Optional[_Union[GroupRef, _Mapping]] = ..., keep: _Optional[_Union[KeepOptions, _Mapping]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+    zone: str
+    def __init__(self, group: _Optional[_Union[GroupRef, _Mapping]] = ..., keep: _Optional[_Union[KeepOptions, _Mapping]] = ..., dry_run: _Optional[bool] = ..., zone: _Optional[str] = ...) -> None: ...
 
 class PrunedSnapshot(_message.Message):
     __slots__ = ("backup_time", "mark", "keep", "error")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, tzinfo
+
 from pbs_cloud.chunkstore.catalogue.parts import Parts
 from pbs_cloud.chunkstore.catalogue.rows import ENOENT
 from pbs_cloud.chunkstore.catalogue.snapshots import Access, Snapshots
@@ -22,14 +24,16 @@ class Pruning:
         self._snapshots = snapshots
 
     async def prune_group(
-        self, ctx: CallContext, ref: t.GroupRef, keep: KeepOptions, *, dry_run: bool
+        self, ctx: CallContext, ref: t.GroupRef, keep: KeepOptions, *, dry_run: bool, zone: tzinfo = UTC
     ) -> tuple[t.PrunedSnapshot, ...]:
-        """Verdicts, oldest first. A snapshot that cannot go (read, base of a backup) stays, with the reason.
+        """Verdicts, oldest first; periods count in ``zone``.
+
+        A snapshot that cannot go (read, base of a backup) stays, with the reason.
 
         Raises NotFound (datastore, group), NotOwner, Conflict (maintenance, also for a dry run).
         """
         access = Access.check(ctx, ref, _PRUNE)
-        decisions = decide(await self._candidates(access), keep)
+        decisions = decide(await self._candidates(access), keep, zone)
         if dry_run:
             return tuple(_verdict(decision) for decision in reversed(decisions))
         return tuple([await self._carry_out(ctx, ref, decision) for decision in reversed(decisions)])

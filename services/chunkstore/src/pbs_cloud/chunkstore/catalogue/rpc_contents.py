@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC
 from typing import TypeVar
 
 from google.protobuf.message import Message
@@ -13,6 +14,7 @@ from pbs_cloud.chunkstore.catalogue.services import Services
 from pbs_cloud.contracts.chunkstore import types as t
 from pbs_cloud.contracts.codec import from_message, to_message
 from pbs_cloud.contracts.errors import InvalidArgument
+from pbs_cloud.formats.calendar import parse_zone
 from pbs_cloud.formats.errors import FormatError
 from pbs_cloud.formats.prune import KeepOptions
 from pbs_cloud.proto.chunkstore.v1 import chunkstore_pb2 as pb
@@ -115,9 +117,11 @@ class ContentRpc:
     async def PruneGroup(self, request: pb.PruneGroupRequest, context: RpcContext) -> pb.PruneGroupResponse:
         try:
             keep = from_message(request.keep, KeepOptions)
+            zone = parse_zone(request.zone) if request.HasField("zone") else UTC
         except FormatError as error:
             raise InvalidArgument(str(error), field="keep") from error
-        work = self._services.pruning.prune_group(context.call, group_of(request.group), keep, dry_run=request.dry_run)
+        group = group_of(request.group)
+        work = self._services.pruning.prune_group(context.call, group, keep, dry_run=request.dry_run, zone=zone)
         verdicts = await to_the_end(work)
         return pb.PruneGroupResponse(snapshots=[to_message(verdict, pb.PrunedSnapshot) for verdict in verdicts])
 

@@ -52,7 +52,9 @@ class StoreRpc:
     async def GetDatastoreStatus(
         self, request: pb.GetDatastoreStatusRequest, context: RpcContext
     ) -> pb.DatastoreStatus:
-        status = await self._services.status.status(context.call, request.store, verbose=request.verbose)
+        status = await self._services.status.status(
+            context.call, request.store, verbose=request.verbose, any_mode=request.any_mode
+        )
         return to_message(status, pb.DatastoreStatus)
 
     async def GetTenantUsage(self, request: common_pb2.Empty, context: RpcContext) -> pb.TenantUsage:

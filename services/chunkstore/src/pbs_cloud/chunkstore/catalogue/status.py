@@ -7,7 +7,7 @@ from typing import Any
 
 from pbs_cloud.chunkstore.catalogue.namespaces import VISIBLE, paths_below, shown_namespaces
 from pbs_cloud.chunkstore.catalogue.parts import Parts
-from pbs_cloud.chunkstore.catalogue.rows import Store, usable_store
+from pbs_cloud.chunkstore.catalogue.rows import Store, find_store, usable_store
 from pbs_cloud.chunkstore.catalogue.usage import UNLIMITED, store_bytes, tenant_bytes
 from pbs_cloud.contracts.chunkstore import types as t
 from pbs_cloud.contracts.context import CallContext, Caller
@@ -50,8 +50,8 @@ class StoreStatus:
     def __init__(self, parts: Parts) -> None:
         self._database = parts.database
 
-    async def status(self, ctx: CallContext, name: str, *, verbose: bool) -> t.DatastoreStatus:
-        """Zeros for callers who may only read, or have rights only below.
+    async def status(self, ctx: CallContext, name: str, *, verbose: bool, any_mode: bool = False) -> t.DatastoreStatus:
+        """Zeros for callers who may only read, or have rights only below; ``any_mode``: maintenance or not.
 
         Raises PermissionDenied, NotFound, Conflict.
         """
@@ -61,7 +61,10 @@ class StoreStatus:
             raise PermissionDenied("permission check failed")
         full = bool(held & _NUMBERS)
         async with self._database.tenant(ctx.tenant_id) as connection:
-            store = await usable_store(connection, ctx.caller, name, writing=False)
+            if any_mode:
+                store = await find_store(connection, ctx.tenant_id, name)
+            else:
+                store = await usable_store(connection, ctx.caller, name, writing=False)
             total, used, avail = await _numbers(connection, ctx.caller, store) if full else (0, 0, 0)
             counts = await _counts(connection, ctx.caller, store) if verbose else ()
             readers, writers = await _operations(connection, store)

@@ -10,6 +10,7 @@ from pbs_cloud.contracts.chunkstore.catalogue import CatalogueClient
 from pbs_cloud.contracts.context import CallContext, SystemContext
 from pbs_cloud.contracts.errors import Conflict, Locked, NotFound, PbsError, Unavailable
 from pbs_cloud.contracts.jobs import JobFields, JobKind, JobState, VerifyOptions, VerifyScope
+from pbs_cloud.formats.calendar import CalendarEvent, zone_text
 from pbs_cloud.formats.prune import KeepOptions
 from pbs_cloud.gc.prune import Prune
 from pbs_cloud.gc.schedules import rows
@@ -136,7 +137,9 @@ class JobRuns:
     async def _work(self, ctx: CallContext, job: JobRow, log: TaskLog) -> None:
         if job.kind is JobKind.PRUNE:
             keep = KeepOptions.parse(job.fields)
-            await self._prune.run(ctx, job.store, job.ns, job.config.max_depth, keep, log)
+            zone = CalendarEvent.parse(str(job.fields["schedule"])).zone
+            text = None if zone is None else zone_text(zone)
+            await self._prune.run(ctx, job.store, job.ns, job.config.max_depth, keep, log, zone=text)
             return
         scope = VerifyScope(job.store, job.ns, max_depth=job.config.max_depth)
         await self._verify.run(ctx, scope, _verify_options(job.config), log)

@@ -69,7 +69,8 @@ class Verify:
         group = snapshot.group
 
         async def body(log: TaskLog) -> None:
-            run = Run(for_everything(ctx), VerifyOptions(ignore_verified=False), log)
+            options = await self._tuned(for_everything(ctx), group.store, VerifyOptions(ignore_verified=False))
+            run = Run(for_everything(ctx), options, log)
             if not await self._snapshots.check(run, snapshot):
                 raise DataCorrupt(f"verification failed for {path_of(snapshot)} - see the log")
 
@@ -78,7 +79,8 @@ class Verify:
 
     async def run(self, ctx: CallContext, scope: VerifyScope, options: VerifyOptions, log: TaskLog) -> None:
         """The body of a task. Raises DataCorrupt that names what failed, Conflict if the scope is not there."""
-        run = Run(for_everything(ctx), options, log)
+        full = for_everything(ctx)
+        run = Run(full, await self._tuned(full, scope.store, options), log)
         failures = _Failures()
         try:
             async for ns, only_own in self._namespaces(run.ctx, ctx.caller, scope):
@@ -89,6 +91,19 @@ class Verify:
             raise Conflict(f"verification failed: {error.message}") from error
         if failures.count:
             raise failures.error()
+
+    async def _tuned(self, full: CallContext, store: str, options: VerifyOptions) -> VerifyOptions:
+        """What was not said is as the datastore's `tuning` has it (formats 7.8)."""
+        stores, _ = await self._catalogue.list_datastores(full)
+        text = next((found.config.get("tuning", "") for found in stores if found.name == store), "")
+        values = dict(part.partition("=")[::2] for part in text.split(",") if part)
+
+        def default(name: str, said: int | None) -> int | None:
+            value = values.get(f"default-verification-{name}", "")
+            return said or (int(value) if value.isdecimal() else None)
+
+        readers, workers = default("readers", options.read_threads), default("workers", options.verify_threads)
+        return replace(options, read_threads=readers, verify_threads=workers)
 
     async def _namespaces(
         self, full: CallContext, caller: Caller, scope: VerifyScope

@@ -73,9 +73,9 @@ async def datastore_status(call: Call) -> Any:
     access=Needs("/datastore/{store}", (P.DATASTORE_AUDIT,)),
 )
 async def active_operations(call: Call) -> Any:
-    """Numbers of running readers and writers."""
+    """Numbers of running readers and writers, in every maintenance mode."""
     await find_store(call, call.text("store"))
-    found = await call.clients.catalogue.datastore_status(call.ctx, call.text("store"))
+    found = await call.clients.catalogue.datastore_status(call.ctx, call.text("store"), any_mode=True)
     return {"read": found.active_readers, "write": found.active_writers}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from pbs_cloud.contracts.billing import StoreHistory
 from pbs_cloud.contracts.chunkstore.types import TaskFilter
 from pbs_cloud.contracts.errors import Conflict, DataCorrupt, Unavailable
+from pbs_cloud.contracts.jobs import JobKind
 from pbs_cloud.contracts.rights import Privilege as P
 from pbs_cloud.contracts.rights import datastore_path
 from pbs_cloud.gateway.rest.access import Anyone, holds
@@ -32,10 +33,16 @@ async def status_index(call: Call) -> Any:
     kinds = [task.worker_type for task in tasks]
     summary = {
         "uptime": int(time.time() - call.node.started),
-        "tasks": {"running": len(kinds), "scheduled": 0},
+        "tasks": {"running": len(kinds), "scheduled": await _scheduled(call)},
         "sessions": {"backup": kinds.count("backup"), "reader": kinds.count("reader")},
     }
     return Data([{"subdir": "datastore-usage"}, {"subdir": "metrics"}], {"summary": summary})
+
+
+async def _scheduled(call: Call) -> int:
+    """Jobs that the caller may see and that will run by themselves."""
+    listed = [await call.clients.gc.list_jobs(call.ctx, kind) for kind in (JobKind.PRUNE, JobKind.VERIFY)]
+    return sum(job.state.next_run is not None for jobs, _ in listed for job in jobs)
 
 
 @AREA.get("status/datastore-usage", access=Anyone("datastores with rights on them or below"))
