@@ -1,6 +1,8 @@
 """The directory as a real PBS wants to find it (formats 7.4, row by row), its locks, and a full disk."""
 
 import errno
+import fcntl
+import mmap
 import os
 import pwd
 import resource
@@ -285,20 +287,46 @@ def disk_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("size", [direct_io.SMALLEST - 1, direct_io.SMALLEST, 4096 * 100, 4096 * 100 + 1, 16_777_260])
+@pytest.mark.parametrize(
+    ("size", "offset"),
+    [
+        (direct_io.SMALLEST - 1, None),
+        (direct_io.SMALLEST, 0),
+        (4096 * 100, None),
+        (4096 * 100, 8192),
+        (4096 * 100 + 1, 0),
+        (4096 * 100 + 1, 100),
+        (16_777_260, None),
+        (16_777_260, 4096),
+    ],
+)
 @pytest.mark.parametrize("refused", [False, True])
 async def test_direct_writes_have_every_byte(
-    disk_folder: Path, executor: ThreadPoolExecutor, size: int, refused: bool, monkeypatch: pytest.MonkeyPatch
+    disk_folder: Path,
+    executor: ThreadPoolExecutor,
+    size: int,
+    refused: bool,
+    offset: int | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """In two parts, or in one that lies somewhere in shared memory."""
     if refused:
+        writev = os.writev
 
-        def refuse(_descriptor: int, _data: object) -> int:
-            raise OSError(errno.EINVAL, "not aligned")
+        def refuse_direct(descriptor: int, views: list[memoryview]) -> int:
+            if fcntl.fcntl(descriptor, fcntl.F_GETFL) & direct_io.DIRECT_FLAG:
+                raise OSError(errno.EINVAL, "not aligned")
+            return writev(descriptor, views)
 
-        monkeypatch.setattr(direct_io.os, "write", refuse)
+        monkeypatch.setattr(direct_io.os, "writev", refuse_direct)
     made = LocalBackend(disk_folder, executor, mark=MARK)
     content = os.urandom(size)
-    assert await made.write_chunk(DIGEST, [content[:12], memoryview(content)[12:]], only_new=True)
+    parts = [content[:12], memoryview(content)[12:]]
+    if offset is not None:
+        shared = memoryview(mmap.mmap(-1, offset + size))[offset:]
+        shared[:] = content
+        parts = [shared]
+    assert await made.write_chunk(DIGEST, parts, only_new=True)
     await made.sync()
     assert await made.read_chunk(DIGEST) == content
     assert await made.chunk_size(DIGEST) == size

@@ -6,6 +6,7 @@ refuses, the caller writes as usual.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import mmap
@@ -27,21 +28,21 @@ _thread = threading.local()
 def write(descriptor: int, parts: Sequence[Buffer]) -> bool:
     """Write `parts` into an empty file that was opened with `DIRECT_FLAG`.
 
+    One part that begins at a page (a slot of shared memory) goes to the disk from where it lies.
+
     False: the file system wants it otherwise; the file is empty again and no longer direct. Raises `OSError`.
     """
     size = sum(len(part) for part in parts)
-    padded = -(-size // _BLOCK) * _BLOCK
-    view = _buffer(padded)[:padded]
-    position = 0
-    for part in parts:
-        view[position : position + len(part)] = part
-        position += len(part)
+    blocks = _blocks(parts, size)
     try:
-        done = 0
-        while done < padded:
-            done += os.write(descriptor, view[done:])
+        while blocks:
+            done = os.writev(descriptor, blocks)
             if done % _BLOCK:
                 raise OSError(errno.EINVAL, "short direct write")
+            while blocks and done >= len(blocks[0]):
+                done -= len(blocks.pop(0))
+            if done:
+                blocks[0] = blocks[0][done:]
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
@@ -51,6 +52,29 @@ def write(descriptor: int, parts: Sequence[Buffer]) -> bool:
         return False
     os.ftruncate(descriptor, size)
     return True
+
+
+def _blocks(parts: Sequence[Buffer], size: int) -> list[memoryview]:
+    """Whole, aligned blocks with the content of `parts`, the last one padded."""
+    if len(parts) == 1 and _is_aligned(memoryview(parts[0])):
+        whole = memoryview(parts[0])
+        end = size - size % _BLOCK
+        rest = [_gathered((whole[end:],), _BLOCK)] if size > end else []
+        return [whole[:end], *rest] if end else rest
+    return [_gathered(parts, -(-size // _BLOCK) * _BLOCK)]
+
+
+def _gathered(parts: Sequence[Buffer], padded: int) -> memoryview:
+    view = _buffer(padded)[:padded]
+    position = 0
+    for part in parts:
+        view[position : position + len(part)] = part
+        position += len(part)
+    return view
+
+
+def _is_aligned(part: memoryview) -> bool:
+    return not part.readonly and ctypes.addressof(ctypes.c_char.from_buffer(part)) % _BLOCK == 0
 
 
 def _buffer(size: int) -> memoryview:

@@ -16,7 +16,7 @@ _CRC_START, _CRC_END = 8, 12
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A checked chunk. `parts`: header with the right CRC, then the body as it came; `size`: bytes of both."""
+    """A checked chunk. `parts`: header with the right CRC and the body as it came; `size`: bytes of both."""
 
     digest: bytes
     kind: ChunkKind
@@ -43,15 +43,20 @@ def check_parameters(digest: bytes, size: int, length: int) -> None:
 def check_upload(digest: bytes, size: int, data: memoryview) -> Upload:
     """Header, CRC (computed, the sender's is not looked at) and, unless encrypted, content; for worker threads.
 
+    The right CRC is written into `data` if it may be: what lies in one piece can be stored without a copy.
+
     Raises:
         InvalidArgument: says what is wrong.
     """
     try:
         kind, header_size = blob.parse_header(data)
-        header = bytearray(data[:header_size])
-        header[_CRC_START:_CRC_END] = blob.body_crc(data).to_bytes(4, "little")
+        crc = blob.body_crc(data).to_bytes(4, "little")
         if not kind.encrypted:
             blob.verify_plain_chunk(data, digest, size)
     except FormatError as error:
         raise InvalidArgument(str(error), field="chunk") from error
-    return Upload(digest, ChunkKind.of(kind), size, len(data), (bytes(header), data[header_size:]))
+    if data.readonly:
+        header = bytes(data[:_CRC_START]) + crc + bytes(data[_CRC_END:header_size])
+        return Upload(digest, ChunkKind.of(kind), size, len(data), (header, data[header_size:]))
+    data[_CRC_START:_CRC_END] = crc
+    return Upload(digest, ChunkKind.of(kind), size, len(data), (data,))
