@@ -1,5 +1,7 @@
 """Jobs of a tenant through the public API: retention of a new datastore, verification of backups, runs and history."""
 
+import json
+
 from testkit.client import Backup
 from testkit.world import Tenant, eventually, fresh, wait_for_task
 
@@ -51,3 +53,22 @@ async def test_a_backup_is_verified_and_a_job_has_a_history(own_tenant: Tenant) 
     assert sorted(task["upid"] for task in await tenant.rest.get("/admin/verify/nightly/history")) == sorted(runs)
     assert await ended(tenant, await tenant.rest.call("POST", "/admin/verify/default/run", {})) == "OK"
     assert len(await tenant.rest.get("/admin/verify/nightly/history", limit=1)) == 1
+
+
+async def test_what_is_scheduled_and_what_runs_is_told(own_tenant: Tenant) -> None:
+    """Jobs of the tenant that have a next run; active operations in every maintenance mode."""
+    tenant = own_tenant
+
+    async def scheduled() -> int:
+        answer = await tenant.rest.exchange("GET", "/status")
+        return int(json.loads(answer.body)["summary"]["tasks"]["scheduled"])
+
+    assert await scheduled() == 0
+    await tenant.rest.post("/config/verify", id="nightly", store="default", schedule="daily 02:00 Europe/Vienna")
+    await tenant.rest.post("/config/verify", id="by-hand", store="default")
+    await tenant.rest.post("/config/prune", id="weekly", store="default", schedule="weekly", keep_last=3)
+    assert await scheduled() == 2
+    async with await Backup.open(tenant.endpoint, tenant.admin.credential, tenant.snapshot("h1")):
+        await tenant.rest.put("/config/datastore/default", maintenance_mode="offline,message=moved")
+        assert await tenant.rest.get(f"{tenant.base}/active-operations") == {"read": 0, "write": 1}
+    await tenant.rest.put("/config/datastore/default", delete="maintenance-mode")
