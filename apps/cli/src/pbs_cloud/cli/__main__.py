@@ -1,5 +1,5 @@
 """`python -m pbs_cloud.cli`."""
 
-from pbs_cloud.cli.main import main
+from pbs_cloud.cli.entry import main
 
 main()

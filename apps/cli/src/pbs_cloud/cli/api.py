@@ -63,18 +63,22 @@ class Api:
 
     def pieces(self, path: str, params: Params | None = None) -> Iterator[bytes]:
         """The body of a download. Raises CliError also where the server cuts it short."""
-        response = self.open("GET", path, params)
-        while True:
-            try:
-                piece = response.read(_PIECE)
-            except (http.client.HTTPException, OSError) as error:
-                self._connection.close()
-                problem = "the server ended the download early: the content may be damaged"
-                problem = f"no data within {self.target.timeout:g} s" if isinstance(error, TimeoutError) else problem
-                raise CliError(problem, where=self._where("GET", path)) from None
-            if not piece:
+        yield from self.body(self.open("GET", path, params), self._where("GET", path))
+
+    def body(self, response: http.client.HTTPResponse, where: str) -> Iterator[bytes]:
+        """What is left of an answer, piece by piece. Raises CliError where it is cut short."""
+        problem = "the server ended the download early: the content may be damaged"
+        try:
+            while piece := response.read(_PIECE):
+                yield piece
+            if not response.length:  # http.client does not complain itself about less than was announced
                 return
-            yield piece
+        except TimeoutError:
+            problem = f"no data within {self.target.timeout:g} s"
+        except (http.client.HTTPException, OSError):
+            pass
+        self._connection.close()
+        raise CliError(problem, where=where)
 
     def upload(self, path: str, params: Params, body: bytes) -> Any:
         """POST of raw bytes, parameters in the query."""

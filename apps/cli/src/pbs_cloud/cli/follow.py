@@ -59,7 +59,7 @@ def watch(session: Session, upid: str) -> dict[str, Any]:
         raise CliError(
             "interrupted; the task goes on at the server",
             where=upid,
-            hint=f"`pbs-cloud task log --follow {name}` shows it again, `pbs-cloud task stop {name}` ends it",
+            hint=f"`pbs-cloud task log --follow {name}` shows it again,\n        `pbs-cloud task stop {name}` ends it",
             code=ExitCode.INTERRUPTED,
         ) from None
 

@@ -7,11 +7,12 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from pbs_cloud.cli.common import Format
-from pbs_cloud.cli.layout import GAP, column_widths
+from pbs_cloud.cli.layout import GAP, INDENT, column_widths, table_width
 from pbs_cloud.cli.views import Column, Record, Table, View, Words, generic, plain
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, Group
+    from rich.table import Table as RichTable
 
 _WIDE: Final = 100_000
 _TRAILING: Final = re.compile(r" +$")
@@ -62,24 +63,19 @@ class Output:
         if not rows:
             self.note(view.empty)
             return
-        from rich.table import Table as RichTable
-        from rich.text import Text
-
         if view.sort is not None:
             rows = sorted(rows, key=view.sort)
         cells = [[column.title for column in view.columns]]
         cells += [[_one_line(column.cell(row)) for column in view.columns] for row in rows]
         used = [place for place in range(len(view.columns)) if any(line[place] for line in cells[1:])]
         shown = [[line[place] for place in used] for line in cells]
-        screen = console()
         numbers = [view.columns[place].right for place in used]
+        screen = console()
         widths = column_widths(shown, numbers, screen.width)
-        table = RichTable(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
-        for title, number, width in zip(shown[0], numbers, widths, strict=True):
-            table.add_column(title, justify="right" if number else "left", overflow="fold", width=width)
-        for line in shown[1:]:
-            table.add_row(*(Text(cell, style=_style(cell)) for cell in line))
-        _print(screen, table, sum(widths) + GAP * len(widths))
+        if table_width(widths) <= screen.width or len(used) < 2:
+            _print(screen, _grid(shown, numbers, widths, headed=True), table_width(widths))
+        else:
+            _print(screen, _stacked(shown, numbers, screen.width), 0)
 
     def _record(self, data: Any, view: Record) -> None:
         from rich.table import Table as RichTable
@@ -103,6 +99,34 @@ def console(*, stderr: bool = False) -> "Console":
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or os.environ.get("COLUMNS") else _WIDE
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
+
+
+def _grid(lines: list[list[str]], numbers: list[bool], widths: list[int], *, headed: bool) -> "RichTable":
+    """Lines of cells; the first one are the headings if it is `headed`."""
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    table = RichTable(box=None, show_header=False, pad_edge=False, padding=(0, GAP, 0, 0))
+    for number, width in zip(numbers, widths, strict=True):
+        table.add_column(justify="right" if number else "left", overflow="fold", width=width)
+    for place, line in enumerate(lines):
+        bold = headed and place == 0
+        table.add_row(*(Text(cell, style="bold" if bold else _style(cell)) for cell in line))
+    return table
+
+
+def _stacked(lines: list[list[str]], numbers: list[bool], width: int) -> "Group":
+    """Too wide for the terminal: the name of each row on a line of its own, the rest below it."""
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.text import Text
+
+    widths = column_widths([line[1:] for line in lines], numbers[1:], width - INDENT)
+    parts: list[Any] = []
+    for place, line in enumerate(lines):
+        parts.append(Text(line[0], style="" if place else "bold", overflow="fold"))
+        parts.append(Padding(_grid([line[1:]], numbers[1:], widths, headed=place == 0), (0, 0, 0, INDENT)))
+    return Group(*parts)
 
 
 def _print(screen: "Console", table: Any, least: int) -> None:

@@ -49,7 +49,9 @@ def _caller(method: str) -> Callable[[Session, Values], None]:
         path = values["path"].strip("/").removeprefix("api2/json/")
         response = session.api.open(method, path, parse_pairs(values["pairs"] or []), as_form=True)
         if not (response.headers.get("Content-Type") or "").startswith("application/json"):
-            _copy(response)
+            for piece in session.api.body(response, path):
+                sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
             return
         data = Api.parsed(response.read()).data
         if values.get("wait") and isinstance(data, str) and data.startswith("UPID:"):
@@ -58,12 +60,6 @@ def _caller(method: str) -> Callable[[Session, Values], None]:
         session.output.answer(data, generic(data))
 
     return run
-
-
-def _copy(response: Any) -> None:
-    while piece := response.read(1 << 20):
-        sys.stdout.buffer.write(piece)
-    sys.stdout.buffer.flush()
 
 
 _PATH: Final = argument("path", "e.g. admin/datastore/tank/snapshots")
