@@ -12,6 +12,7 @@ from typer.core import TyperCommand
 
 from pbs_cloud.cli import coercion
 from pbs_cloud.cli.common import common_parameters, common_types, merged
+from pbs_cloud.cli.completion import completer
 from pbs_cloud.cli.errors import CliError, ExitCode
 from pbs_cloud.cli.output import Output
 from pbs_cloud.cli.spec import NO_WAIT, YES, Command, Param, Values
@@ -52,14 +53,22 @@ def parameters(spec: Command) -> tuple[Param, ...]:
 
 def _parameter(param: Param) -> inspect.Parameter:
     if param.positional:
-        info: Any = typer.Argument(help=param.help, metavar=param.metavar, show_default=False)
+        info: Any = typer.Argument(
+            help=param.help, metavar=param.metavar, show_default=False, autocompletion=_completer(param)
+        )
     else:
         flags = param.flags or ((f"--{param.name}/--no-{param.name}",) if param.type is bool else (f"--{param.name}",))
-        info = typer.Option(*flags, help=param.help, metavar=param.metavar, show_default=False)
+        info = typer.Option(
+            *flags, help=param.help, metavar=param.metavar, show_default=False, autocompletion=_completer(param)
+        )
     default = inspect.Parameter.empty if param.required else None
     kind: Any = param.type if param.required else param.type | None
     annotation = cast(Any, Annotated)[kind, info]
     return inspect.Parameter(param.identifier, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _completer(param: Param) -> Any:
+    return completer(param.complete) if param.complete is not None else None
 
 
 def _guarded(spec: Command, options: Options, output: Output, values: Values) -> None:

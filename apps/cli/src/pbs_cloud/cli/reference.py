@@ -14,7 +14,7 @@ TARGET: Final = Path(__file__).resolve().parents[5] / "docs" / "reference" / "cl
 _INTRODUCTION: Final = """# Command line
 
 `pbs-cloud` is the client of the REST API, from anywhere; where the server is installed it has the operator's commands
-(`up`, `run`, `migrate`, `check-config`, `adopt`, `reimport`, `rebuild`, `fsck`) too. This page is made from the program
+(`up`, `run`, `migrate` …: see the README) too. This page is made from the program
 by `python -m pbs_cloud.cli.reference`; do not edit it.
 
 ## Where to, and as whom

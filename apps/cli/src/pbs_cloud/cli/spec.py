@@ -38,6 +38,8 @@ class Param:
     """Sent where nothing is given."""
     find: "Callable[[Session, str], str] | None" = None
     """Makes the server's id of what people type."""
+    complete: str | None = None
+    """Which of the server's names the shell completes it with."""
     ask: str | None = None
     """Prompt of a secret: the option itself takes no value, so that none stands in the list of processes."""
 
@@ -176,9 +178,9 @@ def _group_or_snapshot(given: str) -> Values:
     return parse_group(given) if given.count("/") == 1 else parse_snapshot(given)
 
 
-STORE: Final = argument("store", "datastore")
+STORE: Final = argument("store", "datastore", complete="datastore")
 NS: Final = Param("ns", "namespace, e.g. prod/web; default: the root", metavar="NAMESPACE")
-GROUP: Final = argument("group", "backup group, e.g. vm/100", convert=parse_group, spread=True)
+GROUP: Final = argument("group", "backup group, e.g. vm/100", convert=parse_group, spread=True, complete="group")
 SNAPSHOT: Final = argument(
     "snapshot", "snapshot, e.g. vm/100/2026-03-02T02:00:04Z", convert=parse_snapshot, spread=True
 )

@@ -43,7 +43,7 @@ OPENID_VIEW: Final = Table(
     ),
     empty="no OpenID realms",
 )
-REALM: Final = argument("realm", "name of the realm")
+REALM: Final = argument("realm", "name of the realm", complete="realm")
 _OPENID: Final = (
     secret("client-key", "Secret of the client", "secret of the client"),
     text("scopes", "besides openid (email profile)"),
@@ -53,7 +53,7 @@ _OPENID: Final = (
     COMMENT,
 )
 PATH: Final = argument("path", "e.g. /datastore/tank")
-ROLE: Final = argument("role", "e.g. DatastoreBackup, see `role list`")
+ROLE: Final = argument("role", "e.g. DatastoreBackup, see `role list`", complete="role")
 AUTH_ID: Final = argument("auth-id", "user or token, e.g. alice@pbs!pve1", metavar="USER|TOKEN")
 
 

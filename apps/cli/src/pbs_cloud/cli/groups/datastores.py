@@ -40,7 +40,7 @@ def _factor(row: Mapping[str, Any]) -> str | None:
     return f"{status['index-data-bytes'] / stored:.2f}" if stored else None
 
 
-NAME: Final = argument("name", "datastore")
+NAME: Final = argument("name", "datastore", complete="datastore")
 LIST_VIEW: Final = Table(
     (
         Column("Datastore", "store"),

@@ -44,4 +44,4 @@ def only(found: list[str], what: str, hint: str) -> str:
 
 
 TASK: Final = argument("task", "id as `task list` shows it, or a whole UPID", find=find_task)
-TENANT: Final = argument("id", "realm, name or id of the tenant", metavar="TENANT", find=find_tenant)
+TENANT: Final = argument("id", "realm, name or id of the tenant", metavar="TENANT", find=find_tenant, complete="tenant")

@@ -5,7 +5,6 @@ from typing import Final
 from pbs_cloud.cli.spec import COMMENT, DIGEST, MAX_DEPTH, NS, Command, Param, argument, text, unset
 from pbs_cloud.cli.views import Column, Record, Table, first_line, moment
 
-ID: Final = argument("id", "name of the job", metavar="JOB")
 RUN_COLUMNS: Final = (
     Column("Schedule", "schedule"),
     Column("Next run", "next-run", moment),
@@ -23,10 +22,16 @@ STATE_VIEW: Final = Record(
 )
 
 
+def job_argument(kind: str) -> Param:
+    """The job that a command is about."""
+    return argument("id", "name of the job", metavar="JOB", complete=kind)
+
+
 def job_commands(
     kind: str, what: str, settings: tuple[Param, ...], fields: tuple[str, ...], needs_schedule: bool
 ) -> tuple[Command, ...]:
     """`list`, `show`, `create`, `update`, `delete`, `run` for one kind of job."""
+    job = job_argument(kind)
     config, single = f"config/{kind}", f"config/{kind}/{{id}}"
     common = (COMMENT, NS, MAX_DEPTH, *settings)
     view = Table(
@@ -51,14 +56,14 @@ def job_commands(
             view,
         ),
         Command("config", "Configurations of all jobs.", "GET", config),
-        Command("show", "Configuration of one job.", "GET", single, (ID,), Record()),
+        Command("show", "Configuration of one job.", "GET", single, (job,), Record()),
         Command(
             "create",
             "Create a job.",
             "POST",
             config,
             (
-                ID,
+                job,
                 argument("store", "datastore"),
                 text("schedule", "when it runs, e.g. daily, 'sat 02:00'", required=needs_schedule),
                 *common,
@@ -71,7 +76,7 @@ def job_commands(
             "PUT",
             single,
             (
-                ID,
+                job,
                 text("store", "datastore"),
                 text("schedule", "when it runs"),
                 *common,
@@ -80,6 +85,6 @@ def job_commands(
             ),
             done="job '{id}' changed",
         ),
-        Command("delete", "Remove a job.", "DELETE", single, (ID, DIGEST), done="job '{id}' removed"),
-        Command("run", "Run a job now.", "POST", f"admin/{kind}/{{id}}/run", (ID,), task=True),
+        Command("delete", "Remove a job.", "DELETE", single, (job, DIGEST), done="job '{id}' removed"),
+        Command("run", "Run a job now.", "POST", f"admin/{kind}/{{id}}/run", (job,), task=True),
     )

@@ -83,9 +83,9 @@ _SYNC: Final = (
     text("active-encryption-key", "kept, has no effect"),
     many("associated-key", "kept, has no effect"),
 )
-_JOB: Final = argument("id", "name of the job", metavar="JOB")
+_JOB: Final = argument("id", "name of the job", metavar="JOB", complete="sync")
 _REMOTE_STORE: Final = text("remote-store", "datastore on the other side")
-_NAME: Final = argument("name", "name of the remote", metavar="REMOTE")
+_NAME: Final = argument("name", "name of the remote", metavar="REMOTE", complete="remote")
 _HOST: Final = text("host", "name or address")
 _AUTH_ID: Final = text("auth-id", "user or token there")
 _REMOTE: Final = (

@@ -23,7 +23,7 @@ from pbs_cloud.cli.spec import (
 from pbs_cloud.cli.views import Column, Record, Table, enabled, expiry, first_line
 from pbs_cloud.cli.views import moment as shown_moment
 
-USERID: Final = argument("userid", "user, e.g. alice@pbs", metavar="USER")
+USERID: Final = argument("userid", "user, e.g. alice@pbs", metavar="USER", complete="user")
 LIST_VIEW: Final = Table(
     (
         Column("User", "userid"),
