@@ -35,9 +35,9 @@ class Background(Component):
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def as_task(self, ctx: CallContext, kind: str, worker_id: str, work: Awaitable[None]) -> str:
+    async def as_task(self, ctx: CallContext, kind: str, worker_id: str, work: Callable[[], Awaitable[None]]) -> str:
         """UPID of a task that has begun ``work``; a failure of the work is the task's."""
-        return await self.as_logged_task(ctx, kind, worker_id, lambda _log: work)
+        return await self.as_logged_task(ctx, kind, worker_id, lambda _log: work())
 
     async def as_logged_task(
         self, ctx: CallContext, kind: str, worker_id: str, work: Callable[[TaskLog], Awaitable[None]]

@@ -61,7 +61,13 @@ class Datastores:
         store = await self._reserve(ctx, name, config, reuse=reuse)
         made = asyncio.ensure_future(self._make(store, reuse=reuse))
         await asyncio.wait({made})
-        return await self._background.as_task(ctx, "create-datastore", store.name, self._complete(store, made))
+        try:
+            return await self._background.as_task(
+                ctx, "create-datastore", store.name, lambda: self._complete(store, made)
+            )
+        except Exception:  # there is no task; the datastore is made all the same
+            self._background.run(self._complete(store, made))
+            raise
 
     async def _complete(self, store: Store, made: Awaitable[None]) -> None:
         await made
@@ -98,7 +104,10 @@ class Datastores:
             await connection.execute("UPDATE datastore SET state = $2 WHERE id = $1", store.id, state)
             if not destroy_data:
                 await announce(connection, EventType.DATASTORE_REMOVED, ctx.tenant_id, store=name)
-        work = self.destroy(store) if destroy_data else self._parts.backends.forget(store)
+
+        def work() -> Awaitable[None]:
+            return self.destroy(store) if destroy_data else self._parts.backends.forget(store)
+
         return await self._background.as_task(ctx, "delete-datastore", store.name, work)
 
     async def listed(self, ctx: CallContext) -> tuple[list[t.Datastore], str]:
