@@ -54,8 +54,8 @@ def test_defaults() -> None:
         ("PBS_LOG_LEVEL", "loud"),
         ("PBS_ENCRYPTION_KEY", "00" * 32),
         ("PBS_ENCRYPTION_KEY_FILE", "/etc/key"),
-        ("PBS_WORM_ENABLED", "true"),
-        ("PBS_WORM_RETENTION_DAYS", "30"),
+        ("PBS_WORM_ALLOW_OVERRIDE", "true"),
+        ("PBS_WORM_RETENTION_DAYS", "0"),
     ],
 )
 def test_a_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -66,7 +66,11 @@ def test_a_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, valu
 
 @pytest.mark.parametrize(
     ("name", "value", "missing"),
-    [("PBS_TLS_CERT", __file__, "PBS_TLS_KEY"), ("PBS_MTLS_CA", __file__, "PBS_MTLS_CERT")],
+    [
+        ("PBS_TLS_CERT", __file__, "PBS_TLS_KEY"),
+        ("PBS_MTLS_CA", __file__, "PBS_MTLS_CERT"),
+        ("PBS_WORM_ENABLED", "true", "PBS_WORM_RETENTION_DAYS"),
+    ],
 )
 def test_what_belongs_together(monkeypatch: pytest.MonkeyPatch, name: str, value: str, missing: str) -> None:
     monkeypatch.setenv(name, value)

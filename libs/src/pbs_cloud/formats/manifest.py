@@ -215,6 +215,18 @@ class BackupManifest:
     def verify_state(self, state: VerifyState) -> None:
         self.unprotected["verify_state"] = state.to_dict()
 
+    @property
+    def retain_until(self) -> int | None:
+        """Until when the server must not delete the snapshot, Unix seconds (rest-api D.8); None without a lock."""
+        value = self.unprotected.get("worm_retain_until")
+        return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 62 else None
+
+    @retain_until.setter
+    def retain_until(self, moment: int | None) -> None:
+        self.unprotected.pop("worm_retain_until", None)
+        if moment is not None:
+            self.unprotected["worm_retain_until"] = moment
+
     def set_chunk_upload_stats(self, stats: ChunkUploadStats) -> None:
         """What the server adds at finish (formats 4.4)."""
         self.unprotected["chunk_upload_stats"] = stats.to_dict()

@@ -65,8 +65,8 @@ class Settings(BaseSettings):
     s3_prefix: str = ""
     aws_access_key_id: str | None = Field(None, validation_alias="AWS_ACCESS_KEY_ID")
     aws_secret_access_key: SecretStr | None = Field(None, validation_alias="AWS_SECRET_ACCESS_KEY")
-    worm_enabled: bool = False
-    worm_retention_days: int | None = Field(None, ge=1)
+    worm_enabled: bool | None = Field(None, description="lock new snapshots; also on when the days are set")
+    worm_retention_days: int | None = Field(None, ge=1, le=36_500, description="how long new snapshots are locked")
     worm_allow_override: bool = False
     encryption_key: SecretStr | None = None
     encryption_key_file: str | None = None
@@ -205,22 +205,17 @@ class Settings(BaseSettings):
             raise ValueError("server-side encryption is not available; unset it (clients can encrypt)")
         return value
 
-    @field_validator("worm_enabled", "worm_allow_override")
+    @field_validator("worm_allow_override")
     @classmethod
-    def _no_worm_switch(cls, value: bool) -> bool:
+    def _no_override(cls, value: bool) -> bool:
         if value:
-            raise ValueError("retention locks are not available; unset it")
-        return value
-
-    @field_validator("worm_retention_days")
-    @classmethod
-    def _no_worm_days(cls, value: int | None) -> int | None:
-        if value is not None:
-            raise ValueError("retention locks are not available; unset it")
+            raise ValueError("retention per backup is not available; unset it")
         return value
 
     @model_validator(mode="after")
     def _together(self) -> Self:
+        if self.worm_enabled and self.worm_retention_days is None:
+            raise ValueError("PBS_WORM_RETENTION_DAYS: must be set together with PBS_WORM_ENABLED")
         _all_or_none(PBS_TLS_CERT=self.tls_cert, PBS_TLS_KEY=self.tls_key)
         _all_or_none(PBS_MTLS_CERT=self.mtls_cert, PBS_MTLS_KEY=self.mtls_key, PBS_MTLS_CA=self.mtls_ca)
         if self.s3_bucket:
@@ -246,6 +241,11 @@ class Settings(BaseSettings):
     def automatic_gc(self) -> bool:
         """Whether garbage collection runs by itself."""
         return self.gc_enabled and not self.gc_disabled
+
+    @property
+    def retention_days(self) -> int | None:
+        """How long new snapshots are locked; None: not at all. Setting the days alone switches it on."""
+        return None if self.worm_enabled is False else self.worm_retention_days
 
     @property
     def run_path(self) -> Path:

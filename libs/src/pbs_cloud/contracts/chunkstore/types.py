@@ -154,7 +154,7 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """rest-api C.5 `snapshots`; ``size`` is None while the backup runs."""
+    """rest-api C.5 `snapshots`; ``size`` is None while the backup runs; ``retain_until``: Unix seconds of a lock."""
 
     backup_type: str
     backup_id: str
@@ -166,6 +166,7 @@ class Snapshot:
     verification: Verification | None = None
     fingerprint: str | None = None
     size: int | None = None
+    retain_until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

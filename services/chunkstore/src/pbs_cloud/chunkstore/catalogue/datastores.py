@@ -9,6 +9,7 @@ from pbs_cloud.chunkstore.catalogue.announce import announce, announce_usage
 from pbs_cloud.chunkstore.catalogue.background import Background
 from pbs_cloud.chunkstore.catalogue.names import refusing_bad_names
 from pbs_cloud.chunkstore.catalogue.parts import Parts
+from pbs_cloud.chunkstore.catalogue.retention import require_nothing_locked
 from pbs_cloud.chunkstore.catalogue.rows import Store, find_store, list_stores, store_by_id
 from pbs_cloud.chunkstore.catalogue.store_config import (
     changed_config,
@@ -88,7 +89,7 @@ class Datastores:
     async def delete(self, ctx: CallContext, name: str, *, destroy_data: bool, digest: str | None) -> str:
         """Remove a datastore, with ``destroy_data`` its bytes too; UPID of the task.
 
-        Raises PermissionDenied, NotFound, Conflict (digest), Locked (in use).
+        Raises PermissionDenied, NotFound, Conflict (digest; snapshots that must be retained), Locked (in use).
         """
         require(ctx.caller, datastore_path(name), Privilege.DATASTORE_ALLOCATE)
         async with self._parts.database.tenant(ctx.tenant_id) as connection:
@@ -100,6 +101,8 @@ class Datastores:
             await require_digest(connection, ctx.tenant_id, digest)
             await connection.fetchval("SELECT 1 FROM datastore WHERE id = $1 FOR UPDATE", store.id)
             await _require_idle(connection, store)
+            if destroy_data:
+                await require_nothing_locked(connection, store)
             state = "deleting" if destroy_data else "removed"
             await connection.execute("UPDATE datastore SET state = $2 WHERE id = $1", store.id, state)
             if not destroy_data:

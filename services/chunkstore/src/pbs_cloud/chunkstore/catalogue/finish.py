@@ -10,6 +10,7 @@ from pbs_cloud.chunkstore.catalogue.announce import announce, announce_usage
 from pbs_cloud.chunkstore.catalogue.manifests import set_stored_size, total_size
 from pbs_cloud.chunkstore.catalogue.names import UPLOADED_MANIFEST, SnapshotPlace
 from pbs_cloud.chunkstore.catalogue.parts import Parts
+from pbs_cloud.chunkstore.catalogue.retention import lock_until
 from pbs_cloud.chunkstore.catalogue.rows import Store
 from pbs_cloud.chunkstore.catalogue.session_rows import (
     LOST,
@@ -65,10 +66,13 @@ class Finish:
             manifest.set_chunk_upload_stats(
                 ChunkUploadStats(statistics.count, statistics.size, statistics.compressed_size, statistics.duplicates)
             )
+            manifest.retain_until = await self._locked_until(ctx, found)
             raw = await asyncio.to_thread(manifest.to_blob)
             backend = self._parts.backends.of(found.store)
             await self._require_still_open(ctx, key)
             await backend.put_file(found.where.file_key(MANIFEST_NAME), raw)
+            if manifest.retain_until is not None:
+                await backend.put_file(found.where.protected_key, b"")
             await self._commit(ctx, found, manifest, len(raw), statistics)
             await backend.delete_file(found.where.file_key(UPLOADED_MANIFEST))
 
@@ -84,6 +88,13 @@ class Finish:
             if session.snapshot_id is None or session.kind != "backup":
                 raise SessionLost(LOST)
             return _Open(key, session.snapshot_id, *await place_of_snapshot(connection, session.snapshot_id))
+
+    async def _locked_until(self, ctx: CallContext, found: _Open) -> int | None:
+        days = self._parts.settings.retention_days
+        if days is None:
+            return None
+        async with self._parts.database.tenant(ctx.tenant_id) as connection:
+            return await lock_until(connection, days, found.where.backup_time)
 
     async def _require_still_open(self, ctx: CallContext, key: uuid.UUID) -> None:
         async with self._parts.database.tenant(ctx.tenant_id) as connection:
@@ -125,6 +136,12 @@ class Finish:
                 stored,
                 total_size(manifest, stored),
             )
+            if manifest.retain_until is not None:
+                await connection.execute(
+                    "UPDATE snapshot SET protected = true, retain_until = $2 WHERE id = $1",
+                    found.snapshot_id,
+                    manifest.retain_until,
+                )
             await connection.execute(
                 "UPDATE session SET state = 'finished', ended_at = clock_timestamp() WHERE id = $1", found.key
             )

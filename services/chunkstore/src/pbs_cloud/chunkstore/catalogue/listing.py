@@ -62,7 +62,8 @@ WITH found AS (
 ), weighed AS (
   SELECT found.*, sum(weight) OVER (ORDER BY backup_type, backup_id, backup_time) - weight AS before FROM found
 )
-SELECT w.backup_type, w.backup_id, w.owner, w.backup_time, s.protected, s.manifest, s.manifest_size, s.size,
+SELECT w.backup_type, w.backup_id, w.owner, w.backup_time, s.protected, s.retain_until, s.manifest, s.manifest_size,
+  s.size,
   coalesce((SELECT array_agg(f.name ORDER BY f.name) FROM snapshot_file f WHERE f.snapshot_id = s.id), '{}') AS files
 FROM weighed w JOIN snapshot s ON s.id = w.id WHERE w.before < $9
 ORDER BY w.backup_type, w.backup_id, w.backup_time
@@ -154,6 +155,7 @@ def _snapshot(row: Any) -> t.Snapshot:
         verification=None if listed is None else listed.verification,
         fingerprint=None if listed is None else listed.fingerprint,
         size=None if listed is None else row["size"],
+        retain_until=row["retain_until"],
     )
 
 

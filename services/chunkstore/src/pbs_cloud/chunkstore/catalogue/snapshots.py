@@ -12,6 +12,7 @@ from pbs_cloud.chunkstore.catalogue.manifests import readable, rewrite_manifest,
 from pbs_cloud.chunkstore.catalogue.names import Place, SnapshotPlace, parse_time
 from pbs_cloud.chunkstore.catalogue.parts import Parts
 from pbs_cloud.chunkstore.catalogue.removal import Removal, mark_committed, require_unpinned
+from pbs_cloud.chunkstore.catalogue.retention import require_unlocked
 from pbs_cloud.chunkstore.catalogue.rows import ENOENT, Group, Snapshot, Store, find_group, find_snapshot, usable_store
 from pbs_cloud.contracts.chunkstore import types as t
 from pbs_cloud.contracts.context import CallContext
@@ -137,7 +138,7 @@ class Snapshots:
             return snapshot is not None and snapshot.protected
 
     async def set_protected(self, ctx: CallContext, key: t.SnapshotKey, protected: bool) -> None:
-        """Raises NotFound, Conflict (unfinished), Locked (being read or the base of a backup)."""
+        """Raises NotFound, Conflict (unfinished; retained), Locked (being read or the base of a backup)."""
         access, where = _where(ctx, key, _CHANGE)
         await self._closing.past_the_dead(ctx.tenant_id, lambda: self._set_protected(access, where, protected))
 
@@ -152,8 +153,11 @@ class Snapshots:
             if protected:
                 await backend.put_file(where.protected_key, b"")
             else:
+                await require_unlocked(connection, snapshot.id)
                 await backend.delete_file(where.protected_key)
-            await connection.execute("UPDATE snapshot SET protected = $2 WHERE id = $1", snapshot.id, protected)
+            await connection.execute(
+                "UPDATE snapshot SET protected = $2, kept = $2 WHERE id = $1", snapshot.id, protected
+            )
 
     async def _change_manifest(
         self,

@@ -6,6 +6,7 @@ from pbs_cloud.chunkstore.catalogue.closing import Closing
 from pbs_cloud.chunkstore.catalogue.datastores import Datastores
 from pbs_cloud.chunkstore.catalogue.parts import Parts
 from pbs_cloud.chunkstore.catalogue.removal import Removal
+from pbs_cloud.chunkstore.catalogue.retention import Retention
 from pbs_cloud.contracts.errors import PbsError
 from pbs_cloud.runtime.clock import SYSTEM_CLOCK, Clock
 from pbs_cloud.runtime.logging import get_logger
@@ -26,6 +27,7 @@ class Upkeep:
         self._closing = closing
         self._removal = removal
         self._datastores = datastores
+        self._retention = Retention(parts)
         self._clock = clock
 
     async def run(self) -> None:
@@ -42,6 +44,7 @@ class Upkeep:
         await self._closing.expire_dead()
         await self._removal.resume()
         await self._datastores.resume(LEFTOVER_SECONDS)
+        await self._retention.lift()
         await self._forget_old_tasks()
 
     async def _forget_old_tasks(self) -> None:

@@ -235,7 +235,8 @@ class Importer:
         manifest_size = snapshot.sizes[MANIFEST_NAME]
         snapshot_id = await self._db.fetchval(
             "INSERT INTO snapshot (tenant_id, datastore_id, group_id, backup_time, state, manifest, manifest_size,"
-            " size, protected) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id",
+            " size, protected, kept, retain_until) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9,"
+            " CASE WHEN $10::bigint > extract(epoch FROM clock_timestamp())::bigint THEN $10::bigint END) RETURNING id",
             self._store.tenant_id,
             self._store_id,
             group_id,
@@ -245,6 +246,7 @@ class Importer:
             manifest_size,
             manifest_size if manifest is None else total_size(manifest, manifest_size),
             snapshot.protected,
+            manifest.retain_until if manifest is not None and snapshot.protected else None,
         )
         rows = [row for name in sorted(snapshot.sizes) if (row := await self._file(snapshot, name, manifest))]
         await self._insert_files(snapshot_id, rows)

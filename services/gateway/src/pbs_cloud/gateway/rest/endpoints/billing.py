@@ -103,6 +103,6 @@ def _retained(ns: str, snapshot: Snapshot) -> dict[str, Any]:
         "backup-id": snapshot.backup_id,
         "backup-time": rfc3339(snapshot.backup_time),
         "size": snapshot.size,
-        "retain-until": None,
+        "retain-until": rfc3339(snapshot.retain_until),
         "protected": snapshot.protected,
     }
