@@ -39,7 +39,7 @@ def _function(spec: Command) -> Callable[..., None]:
 
     context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     own = [_parameter(param) for param in parameters(spec)]
-    run.__signature__ = inspect.Signature([context, *own, *common_parameters()])  # type: ignore[attr-defined]
+    vars(run)["__signature__"] = inspect.Signature([context, *own, *common_parameters()])
     run.__annotations__ = {}
     run.__name__ = spec.name.replace("-", "_")
     return run

@@ -44,7 +44,7 @@ def _callback() -> Any:
         ctx.obj = merged(None, given)
 
     context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-    remember.__signature__ = inspect.Signature([context, *common_parameters()])  # type: ignore[attr-defined]
+    vars(remember)["__signature__"] = inspect.Signature([context, *common_parameters()])
     remember.__annotations__ = {}
     return remember
 
