@@ -82,7 +82,7 @@ _BY_TYPE: dict[str, list[Any]] = {
 }
 
 
-def _column_of(node: exp.Expression, number: int) -> str:
+def _column_of(node: exp.Expr, number: int) -> str:
     """Name of the column that argument `number` meets."""
     for parameter in node.find_all(exp.Parameter):
         if int(parameter.this.this) != number:
@@ -146,7 +146,8 @@ class Arguments:
 
 
 def _fits(value: Any, kind: str) -> bool:
-    return type(value) in {
+    types: dict[str, tuple[type, ...]] = {
         "text": (str,), "bytea": (bytes,), "uuid": (uuid.UUID,), "bool": (bool,), "jsonb": (dict,), "float8": (float,),
         "timestamptz": (type(NOW),),
-    }.get(kind, (int,))  # fmt: skip
+    }  # fmt: skip
+    return type(value) in types.get(kind, (int,))

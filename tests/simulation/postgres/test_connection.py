@@ -198,6 +198,7 @@ async def test_the_same_seed_gives_the_same_uuids(hooks: Hooks) -> None:
 async def test_clocks(hooks: Hooks, database: SimDatabase) -> None:
     async with database.tenant("t1") as connection:
         row = await connection.fetchrow("SELECT clock_timestamp() AS now, extract(epoch FROM now())::bigint AS began")
+        assert row is not None
         assert (row["now"], row["began"]) == (hooks.now(), int(hooks.now().timestamp()))
 
 

@@ -22,9 +22,9 @@ _KINDS = (exp.Count, exp.Sum, exp.Min, exp.Max, exp.ArrayAgg, exp.JSONArrayAgg)
 Prepare = Callable[[Iterator[None], Frame], list[Frame]]
 
 
-def in_query(roots: Sequence[exp.Expression], *kinds: type[exp.Expression]) -> list[exp.Expression]:
+def in_query(roots: Sequence[exp.Expr], *kinds: type[exp.Expr]) -> list[exp.Expr]:
     """Nodes of some kinds, outermost first, without those inside of inner queries or of other found nodes."""
-    found: list[exp.Expression] = []
+    found: list[exp.Expr] = []
     ahead = list(reversed(roots))
     while ahead:
         node = ahead.pop()
@@ -81,7 +81,7 @@ def _json_list(values: list[Any]) -> Any:
     return Jsonb([item.load() if isinstance(item, Jsonb) else item for item in values]) if values else None
 
 
-def compile_aggregate(compilation: Compilation, scope: Scope, node: exp.Expression) -> tuple[Aggregate, str]:
+def compile_aggregate(compilation: Compilation, scope: Scope, node: exp.Expr) -> tuple[Aggregate, str]:
     """An aggregate with its FILTER, and the type of its result. Raises UnsupportedSql."""
     condition: Compute | None = None
     if isinstance(node, exp.Filter):
@@ -104,7 +104,7 @@ def compile_aggregate(compilation: Compilation, scope: Scope, node: exp.Expressi
     return Aggregate(slot, finish, inner.compute, skip, condition, order), kind
 
 
-def _finisher(node: exp.Expression, kind: str | None, distinct: bool) -> tuple[Callable[[list[Any]], Any], str, bool]:
+def _finisher(node: exp.Expr, kind: str | None, distinct: bool) -> tuple[Callable[[list[Any]], Any], str, bool]:
     """What to do with the values, the type of the result, whether nulls are left out."""
     if isinstance(node, exp.Count):
         return (lambda values: len(set(values))) if distinct else len, "int8", True
@@ -123,7 +123,7 @@ def _finisher(node: exp.Expression, kind: str | None, distinct: bool) -> tuple[C
 
 
 def compile_aggregates(
-    compilation: Compilation, scope: Scope, roots: Sequence[exp.Expression], group: exp.Group | None, steps: list[Step]
+    compilation: Compilation, scope: Scope, roots: Sequence[exp.Expr], group: exp.Group | None, steps: list[Step]
 ) -> Prepare | None:
     """None if the query has no aggregates; otherwise they are entered into `scope.computed`."""
     nodes = in_query(roots, exp.Filter, exp.Window, *_KINDS)
@@ -131,7 +131,7 @@ def compile_aggregates(
     if not nodes and group is None:
         return None
     found: list[Aggregate] = []
-    computed: dict[exp.Expression, Expression] = {}
+    computed: dict[exp.Expr, Expression] = {}
     for node in nodes:
         if node not in computed:
             aggregate, kind = compile_aggregate(compilation, scope, node)
@@ -169,7 +169,7 @@ def slot_expression(slot: int, kind: str | None, name: str) -> Expression:
     return Expression(lambda frame: frame[slot], kind, name=name)
 
 
-def compile_windows(compilation: Compilation, scope: Scope, roots: Sequence[exp.Expression]) -> Prepare | None:
+def compile_windows(compilation: Compilation, scope: Scope, roots: Sequence[exp.Expr]) -> Prepare | None:
     """`row_number`, and `count` and `sum` up to the current row and its peers; entered into `scope.computed`."""
     nodes = in_query(roots, exp.Window)
     if not nodes:
@@ -185,7 +185,7 @@ def compile_windows(compilation: Compilation, scope: Scope, roots: Sequence[exp.
     return prepare
 
 
-def _compile_window(compilation: Compilation, scope: Scope, node: exp.Expression) -> Callable[[list[Frame]], None]:
+def _compile_window(compilation: Compilation, scope: Scope, node: exp.Expr) -> Callable[[list[Frame]], None]:
     only(node, "this", "order", "over")
     order = node.args.get("order")
     keys: list[SortKey] = []

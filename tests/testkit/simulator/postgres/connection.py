@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from testkit.simulator.postgres.failures import UnsupportedSql, postgres_error
+from testkit.simulator.postgres.modify import Outcome
 from testkit.simulator.postgres.rows import Transaction
 from testkit.simulator.postgres.statements import Record, Statement
 from testkit.simulator.postgres.values import binary_copy
@@ -36,8 +37,7 @@ class SimConnection:
         if not args and self._storage.is_temporary(query):
             await self._arrive("create temporary table")
             return "CREATE TABLE"
-        statement = self._storage.statement(query)
-        outcome = await self._run(statement, args)
+        statement, outcome = await self._run(query, args)
         return f"{statement.tag} {outcome.count}"
 
     async def executemany(self, command: str, args: Any, *, timeout: float | None = None) -> None:
@@ -49,19 +49,18 @@ class SimConnection:
 
     async def fetch(self, query: str, *args: Any, timeout: float | None = None) -> list[Record]:
         """All rows."""
-        statement = self._storage.statement(query)
-        return statement.records((await self._run(statement, args)).rows)
+        statement, outcome = await self._run(query, args)
+        return statement.records(outcome.rows)
 
     async def fetchrow(self, query: str, *args: Any, timeout: float | None = None) -> Record | None:
         """The first row."""
-        statement = self._storage.statement(query)
-        rows = statement.records((await self._run(statement, args)).rows[:1])
-        return rows[0] if rows else None
+        statement, outcome = await self._run(query, args)
+        return statement.records(outcome.rows[:1])[0] if outcome.rows else None
 
     async def fetchval(self, query: str, *args: Any, column: int = 0, timeout: float | None = None) -> Any:
         """One value of the first row."""
-        row = await self.fetchrow(query, *args)
-        return None if row is None else row[column]
+        statement, outcome = await self._run(query, args)
+        return statement.records(outcome.rows[:1])[0][column] if outcome.rows else None
 
     async def cursor(self, query: str, *args: Any, prefetch: int | None = None) -> AsyncIterator[Record]:
         """Rows one after the other; the query sees what is there when the first is asked for."""
@@ -79,10 +78,9 @@ class SimConnection:
         """Rows in the binary format of COPY, handed to `output`."""
         if format != "binary":
             raise UnsupportedSql(f"COPY in format {format}")
-        statement = self._storage.statement(query)
-        rows = (await self._run(statement, args)).rows
-        await output(binary_copy(rows, [kind for _, kind in statement.columns]))
-        return f"COPY {len(rows)}"
+        statement, outcome = await self._run(query, args)
+        await output(binary_copy(outcome.rows, [kind for _, kind in statement.columns]))
+        return f"COPY {len(outcome.rows)}"
 
     async def copy_records_to_table(
         self, table_name: str, *, records: Any, columns: Sequence[str] | None = None, timeout: float | None = None
@@ -100,22 +98,29 @@ class SimConnection:
             count += 1
         return f"COPY {count}"
 
-    async def _run(self, statement: Statement, args: tuple[Any, ...]) -> Any:
+    async def _run(self, query: str, args: tuple[Any, ...]) -> tuple[Statement, Outcome]:
+        statement = self._storage.statement(query)
         await self._arrive(statement.title)
-        return await self._storage.run(self.transaction_state, statement, args)
+        return statement, await self._storage.run(self.transaction_state, statement, args)
 
     async def _arrive(self, what: str) -> None:
         """A statement reaches the server, or the connection breaks before it does."""
-        self.require_usable()
+        transaction = self.transaction_state
+        if transaction.ended:
+            self._refuse()
         try:
             await self._storage.hooks.point("statement", what)
         except LOST:
-            self._storage.lose(self.transaction_state)
+            self._storage.lose(transaction)
             raise
-        self.require_usable()
+        if transaction.ended:
+            self._refuse()
 
-    def require_usable(self) -> None:
-        """Raises asyncpg.ConnectionDoesNotExistError, asyncpg.InFailedSQLTransactionError."""
+    def _refuse(self) -> None:
+        """Why a transaction that has ended takes no statement.
+
+        Raises asyncpg.InterfaceError, asyncpg.ConnectionDoesNotExistError, asyncpg.InFailedSQLTransactionError.
+        """
         if self.transaction_state.lost:
             raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
         if self.transaction_state.failed:
@@ -123,5 +128,4 @@ class SimConnection:
                 asyncpg.InFailedSQLTransactionError,
                 "current transaction is aborted, commands ignored until end of transaction block",
             )
-        if self.transaction_state.ended:
-            raise asyncpg.InterfaceError("the transaction has ended")
+        raise asyncpg.InterfaceError("the transaction has ended")

@@ -115,11 +115,11 @@ def _primary(table: Table, columns: tuple[int, ...]) -> None:
     table.indexes.append(Index(f"{table.name}_pkey", columns, unique=True, primary=True))
 
 
-def _positions(table: Table, nodes: Sequence[exp.Expression]) -> tuple[int, ...]:
+def _positions(table: Table, nodes: Sequence[exp.Expr]) -> tuple[int, ...]:
     return tuple(table.position(node.name) for node in nodes)
 
 
-def _constraint(catalog: Catalog, table: Table, node: exp.Expression, name: str) -> None:
+def _constraint(catalog: Catalog, table: Table, node: exp.Expr, name: str) -> None:
     if isinstance(node, exp.PrimaryKey):
         _primary(table, _positions(table, node.expressions))
     elif isinstance(node, exp.UniqueColumnConstraint) and isinstance(node.this, exp.Schema):
@@ -151,7 +151,7 @@ def _own_scope(catalog: Catalog, table: Table) -> tuple[Compilation, Scope, Sour
     return compilation, scope, source
 
 
-def _check(catalog: Catalog, table: Table, name: str, node: exp.Expression) -> None:
+def _check(catalog: Catalog, table: Table, name: str, node: exp.Expr) -> None:
     compilation, scope, _ = _own_scope(catalog, table)
     compute = compile_condition(compilation, scope, node).compute
 

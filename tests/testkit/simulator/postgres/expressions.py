@@ -22,7 +22,7 @@ from testkit.simulator.postgres.scope import (
 from testkit.simulator.postgres.values import casting
 
 Handler: TypeAlias = Callable[[Compilation, Scope, Any], Expression]
-HANDLERS: dict[type[exp.Expression], Handler] = {}
+HANDLERS: dict[type[exp.Expr], Handler] = {}
 """How to compile each kind of node; the modules of functions and of inner queries add theirs."""
 
 _TYPES = {
@@ -40,7 +40,7 @@ _TYPES = {
 }
 
 
-def compile_expression(compilation: Compilation, scope: Scope, node: exp.Expression) -> Expression:
+def compile_expression(compilation: Compilation, scope: Scope, node: exp.Expr) -> Expression:
     """Raises UnsupportedSql."""
     if scope.computed:
         found = scope.computed.get(node)
@@ -52,7 +52,7 @@ def compile_expression(compilation: Compilation, scope: Scope, node: exp.Express
     return handler(compilation, scope, node)
 
 
-def compile_condition(compilation: Compilation, scope: Scope, node: exp.Expression) -> Expression:
+def compile_condition(compilation: Compilation, scope: Scope, node: exp.Expr) -> Expression:
     """A condition; an argument in its place is a boolean."""
     return with_type(compilation, compile_expression(compilation, scope, node), "bool")
 
@@ -67,7 +67,7 @@ def type_name(node: exp.DataType) -> str:
     return name
 
 
-def conjuncts(node: exp.Expression | None) -> list[exp.Expression]:
+def conjuncts(node: exp.Expr | None) -> list[exp.Expr]:
     """The parts of a condition that must all be true."""
     if node is None:
         return []
@@ -153,7 +153,7 @@ def _equal(left: Compute, right: Compute) -> Compute:
     return compute
 
 
-_COMPARISONS: dict[type[exp.Expression], Callable[[Any, Any], bool]] = {
+_COMPARISONS: dict[type[exp.Expr], Callable[[Any, Any], bool]] = {
     exp.NEQ: lambda a, b: a != b,
     exp.LT: lambda a, b: a < b,
     exp.LTE: lambda a, b: a <= b,
@@ -163,7 +163,7 @@ _COMPARISONS: dict[type[exp.Expression], Callable[[Any, Any], bool]] = {
 _COMPARABLE = (frozenset(("int2", "int4", "int8", "float8", "numeric")),)
 
 
-def require_comparable(one: Expression, other: Expression, node: exp.Expression) -> None:
+def require_comparable(one: Expression, other: Expression, node: exp.Expr) -> None:
     """Raises UnsupportedSql for two known types that Postgres would not compare, or not like Python."""
     types = {one.type, other.type}
     if None in types or len(types) == 1 or any(types <= family for family in _COMPARABLE):

@@ -15,7 +15,7 @@ class UnsupportedSql(Exception):
 
 def postgres_error(kind: type[E], message: str, **attributes: str) -> E:
     """An error as asyncpg raises it; `attributes` such as `constraint_name` and `table_name`."""
-    error = kind(message)
+    error: E = kind(message)
     for name, value in attributes.items():
         setattr(error, name, value)
     return error

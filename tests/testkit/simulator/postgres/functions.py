@@ -99,7 +99,7 @@ def _merged(left: Jsonb, right: Jsonb) -> Jsonb:
     return Jsonb(one | other)
 
 
-def _of_one_type(compilation: Compilation, scope: Scope, nodes: list[Any], node: exp.Expression) -> list[Expression]:
+def _of_one_type(compilation: Compilation, scope: Scope, nodes: list[Any], node: exp.Expr) -> list[Expression]:
     """Expressions that are alternatives, with the widest type of all."""
     parts = unified(compilation, [compile_expression(compilation, scope, part) for part in nodes])
     for part in parts[1:]:
@@ -243,7 +243,7 @@ def _try_advisory(key: Expression) -> Expression:
 def _simple(function: Callable[..., Any], kind: str, takes: tuple[str, ...], keys: tuple[str, ...], name: str) -> Any:
     """A handler for a function that the parser knows, with its arguments under `keys`."""
 
-    def handle(compilation: Compilation, scope: Scope, node: exp.Expression) -> Expression:
+    def handle(compilation: Compilation, scope: Scope, node: exp.Expr) -> Expression:
         only(node, *keys)
         nodes = [node.args.get(key) for key in keys]
         return _call(function, _arguments(compilation, scope, nodes, *takes), kind, name)
@@ -272,7 +272,7 @@ def _length(compilation: Compilation, scope: Scope, node: exp.Length) -> Express
     return _call(len, found, "int4", "length")
 
 
-FUNCTIONS: dict[type[exp.Expression], Handler] = {
+FUNCTIONS: dict[type[exp.Expr], Handler] = {
     exp.Add: _arithmetic,
     exp.Sub: _arithmetic,
     exp.DPipe: _concatenation,

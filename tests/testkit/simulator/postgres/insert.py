@@ -146,7 +146,7 @@ def compile_insert(compilation: Compilation, node: exp.Insert) -> Insert:
     )
 
 
-def _rows(compilation: Compilation, table: Table, positions: list[int], node: exp.Expression) -> Rows:
+def _rows(compilation: Compilation, table: Table, positions: list[int], node: exp.Expr) -> Rows:
     columns = [table.columns[position] for position in positions]
     if not isinstance(node, exp.Values):
         return _rows_of_query(compilation, table, positions, node)
@@ -165,7 +165,7 @@ def _rows(compilation: Compilation, table: Table, positions: list[int], node: ex
     return lambda frame: [tuple([compute(frame) for compute in computes]) for computes in lists]
 
 
-def _rows_of_query(compilation: Compilation, table: Table, positions: list[int], node: exp.Expression) -> Rows:
+def _rows_of_query(compilation: Compilation, table: Table, positions: list[int], node: exp.Expr) -> Rows:
     query = compile_query(compilation, node, None)
     if query.locks or len(query.columns) != len(positions) or query.rest:
         raise UnsupportedSql(node.sql("postgres"))
@@ -202,7 +202,7 @@ def _filler(table: Table, positions: list[int]) -> Callable[[Frame, Values], Val
     return fill
 
 
-def _conflict(compilation: Compilation, scope: Scope, table: Table, node: exp.Expression | None) -> OnConflict | None:
+def _conflict(compilation: Compilation, scope: Scope, table: Table, node: exp.Expr | None) -> OnConflict | None:
     if node is None:
         return None
     only(node, "action", "conflict_keys", "expressions", "where")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -17,8 +18,20 @@ from testkit.simulator.postgres.expressions import (
 from testkit.simulator.postgres.failures import UnsupportedSql
 from testkit.simulator.postgres.parsing import parse_condition
 from testkit.simulator.postgres.scans import Scan, Term, joined, left_joined, list_scan, no_source, table_scan
-from testkit.simulator.postgres.scope import Compilation, Compute, Expression, Frame, Scope, Source, only, with_type
+from testkit.simulator.postgres.scope import (
+    CONTEXT,
+    Compilation,
+    Compute,
+    Expression,
+    Frame,
+    Scope,
+    Source,
+    only,
+    with_type,
+)
 
+_SETTING = r"\(SELECT current_setting\('pbs\.tenant'\)\)"
+_TENANT = re.compile(rf"(\w+) = {_SETTING} OR {_SETTING} = '\*'")
 Rows = Callable[[Frame], Sequence[tuple[Any, ...]]]
 
 
@@ -26,7 +39,7 @@ Rows = Callable[[Frame], Sequence[tuple[Any, ...]]]
 class Condition:
     """A part of WHERE or ON, with what an index could do for it."""
 
-    node: exp.Expression
+    node: exp.Expr
     found: Expression
 
 
@@ -83,7 +96,7 @@ def _scan_of(compilation: Compilation, scope: Scope, step: Step) -> Scan:
 
 def _term(compilation: Compilation, scope: Scope, source: Source, condition: Condition) -> Term | None:
     """What a condition says about one column of `source` without looking at its row."""
-    node = condition.node
+    node, whole = condition.node, condition.found.compute
     if isinstance(node, exp.In) and node.expressions and isinstance(node.this, exp.Column):
         sides = [(node.this, None)]
     elif isinstance(node, exp.EQ):
@@ -101,15 +114,17 @@ def _term(compilation: Compilation, scope: Scope, source: Source, condition: Con
             values = [with_type(compilation, compile_expression(compilation, scope, item), column.type)
                       for item in node.expressions]  # fmt: skip
             if all(not value.slots for value in values):
-                return Term(position, _listed([value.compute for value in values]), many=True)
+                return Term(
+                    position, _listed([value.compute for value in values]), many=True, condition=condition.found.compute
+                )
         elif isinstance(other, exp.Any):
             array = any_operands(compilation, scope, node)[1]
             if source.slot not in array.slots:
-                return Term(position, array.compute, many=True)
+                return Term(position, array.compute, many=True, condition=whole)
         else:
             value = with_type(compilation, compile_expression(compilation, scope, other), column.type)
             if source.slot not in value.slots:
-                return Term(position, value.compute, many=False)
+                return Term(position, value.compute, many=False, condition=whole)
     return None
 
 
@@ -118,7 +133,7 @@ def _listed(computes: list[Compute]) -> Compute:
 
 
 def compile_from(
-    compilation: Compilation, scope: Scope, first: exp.Expression | None, joins: Sequence[exp.Join]
+    compilation: Compilation, scope: Scope, first: exp.Expr | None, joins: Sequence[exp.Join]
 ) -> list[Step]:
     """Sources of a FROM clause, entered into `scope`, with their ON conditions."""
     steps: list[Step] = []
@@ -137,7 +152,7 @@ def compile_from(
     return steps
 
 
-def place_conditions(compilation: Compilation, scope: Scope, steps: list[Step], where: exp.Expression | None) -> Join:
+def place_conditions(compilation: Compilation, scope: Scope, steps: list[Step], where: exp.Expr | None) -> Join:
     """Put each part of WHERE where it can be decided first; add the tables' policies."""
     constant: list[Condition] = []
     moved = [item for step in steps if not step.left for item in step.conditions]
@@ -164,13 +179,26 @@ def policy_of(compilation: Compilation, source: Source) -> list[Condition]:
     """Row-level security of a table, as a condition on its row."""
     if source.table is None or source.table.policy_sql is None:
         return []
+    node = parse_condition(source.table.policy_sql)
+    if found := _TENANT.fullmatch(source.table.policy_sql):
+        compute = _of_tenant(source.slot, source.table.position(found[1]))
+        return [Condition(node, Expression(compute, "bool", frozenset((source.slot,))))]
     alone = Scope()
     alone.add(source)
-    node = parse_condition(source.table.policy_sql)
     return [Condition(node, compile_condition(compilation, alone, node))]
 
 
-def compile_source(compilation: Compilation, scope: Scope, node: exp.Expression) -> Step:
+def _of_tenant(slot: int, position: int) -> Compute:
+    """The policy of nearly all tables, made by hand because it is asked for each row."""
+
+    def compute(frame: Frame) -> bool:
+        tenant = frame[CONTEXT].transaction.tenant
+        return tenant == "*" or frame[slot][position] == tenant
+
+    return compute
+
+
+def compile_source(compilation: Compilation, scope: Scope, node: exp.Expr) -> Step:
     """One source of a FROM clause. Raises UnsupportedSql."""
     if isinstance(node, exp.Table):
         only(node, "this", "alias")

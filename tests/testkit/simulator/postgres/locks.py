@@ -39,7 +39,9 @@ class Wait:
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def blockers(self) -> list[Transaction]:
-        """Whom it waits for: holders, and earlier waiters that conflict."""
+        """Whom it waits for: holders, and earlier waiters that conflict; nobody once it has the lock."""
+        if self.future.done():
+            return []
         if self.lock is None:
             return [] if self.target is None else [self.target]
         conflicts = CONFLICTS[self.mode]

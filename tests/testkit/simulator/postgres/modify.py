@@ -49,7 +49,7 @@ class Returning:
             outcome.rows.append(tuple([compute(frame) for compute in self.computes]))
 
 
-def compile_returning(compilation: Compilation, scope: Scope, node: exp.Expression | None) -> Returning:
+def compile_returning(compilation: Compilation, scope: Scope, node: exp.Expr | None) -> Returning:
     """Raises UnsupportedSql."""
     if node is None:
         return Returning()
@@ -82,7 +82,7 @@ def _assignment_cast(source: str, target: str) -> Callable[[Any], Any]:
     return casting(source, target)
 
 
-def target_of(compilation: Compilation, node: exp.Expression) -> tuple[Table, Source]:
+def target_of(compilation: Compilation, node: exp.Expr) -> tuple[Table, Source]:
     """The table that a statement changes."""
     if not isinstance(node, exp.Table):
         raise UnsupportedSql(node.sql("postgres"))
@@ -105,9 +105,7 @@ class Assignments:
         return tuple(new)
 
 
-def compile_assignments(
-    compilation: Compilation, scope: Scope, table: Table, nodes: list[exp.Expression]
-) -> Assignments:
+def compile_assignments(compilation: Compilation, scope: Scope, table: Table, nodes: list[exp.Expr]) -> Assignments:
     """Raises UnsupportedSql."""
     found: list[tuple[int, Compute]] = []
     for node in nodes:

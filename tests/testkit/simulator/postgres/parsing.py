@@ -17,7 +17,7 @@ _ARGUMENT = re.compile(r"'(?:[^']|'')*'|\$\d+")
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
 
-def parse_statements(text: str) -> list[exp.Expression]:
+def parse_statements(text: str) -> list[exp.Expr]:
     """The statements of a text. Raises UnsupportedSql."""
     spaced = _ARGUMENT.sub(lambda found: found[0] if found[0][0] == "'" else f"{found[0]} ", text)
     try:
@@ -26,7 +26,7 @@ def parse_statements(text: str) -> list[exp.Expression]:
         raise UnsupportedSql(f"{error}: {text}") from error
 
 
-def parse_statement(text: str) -> exp.Expression:
+def parse_statement(text: str) -> exp.Expr:
     """The only statement of a text. Raises UnsupportedSql."""
     found = parse_statements(text)
     if len(found) != 1:
@@ -35,7 +35,7 @@ def parse_statement(text: str) -> exp.Expression:
 
 
 @lru_cache(maxsize=64)
-def parse_condition(text: str) -> exp.Expression:
+def parse_condition(text: str) -> exp.Expr:
     """A condition alone."""
-    statement = parse_statement(f"SELECT {text}")
-    return statement.expressions[0]
+    condition: exp.Expr = parse_statement(f"SELECT {text}").expressions[0]
+    return condition

@@ -24,6 +24,8 @@ class Term:
     position: int
     compute: Compute
     many: bool
+    condition: Compute
+    """What it was taken from."""
 
 
 def choose_index(indexes: Sequence[Index], terms: Sequence[Term]) -> tuple[int, list[Term]] | None:
@@ -89,17 +91,23 @@ def _indexed(index: int, terms: Sequence[Term]) -> Callable[[Frame, TableRows], 
 
 
 def table_scan(source: Source, terms: Sequence[Term], filters: Sequence[Compute]) -> Scan:
-    """Visible rows of a table for which all `filters` (which repeat the `terms`) are true."""
+    """Visible rows of a table for which all `filters` (which repeat the `terms`) are true.
+
+    A row with one version that an index has found need not be asked about the terms again.
+    """
     assert source.table is not None
     slot, number = source.slot, source.table.number
     chosen = choose_index(source.table.indexes, terms)
     candidates = _all_rows if chosen is None else _indexed(*chosen)
+    used = [] if chosen is None else [term.condition for term in chosen[1]]
+    rest = [condition for condition in filters if condition not in used]
 
     def scan(frame: Frame) -> Iterator[None]:
         context = frame[CONTEXT]
         snapshot, reader, command = context.snapshot, context.transaction, context.command
         for row in candidates(frame, context.tables[number]):
-            version = row.versions[-1]
+            versions = row.versions
+            version = versions[-1]
             if version.ended_by is not None or version.by.commit > snapshot:
                 found = row.seen(snapshot, reader, command)
                 if found is None:
@@ -107,7 +115,7 @@ def table_scan(source: Source, terms: Sequence[Term], filters: Sequence[Compute]
                 version = found
             frame[slot] = version.values
             frame[slot + 1] = version
-            for condition in filters:
+            for condition in rest if len(versions) == 1 else filters:
                 if condition(frame) is not True:
                     break
             else:

@@ -132,7 +132,7 @@ class Scope:
         self.sources: list[Source] = []
         self.outside: set[int] = set()
         """Slots of outer queries that are read in here."""
-        self.computed: dict[exp.Expression, Expression] = {}
+        self.computed: dict[exp.Expr, Expression] = {}
         """What aggregates and window functions of this query have left in slots."""
 
     def add(self, source: Source) -> None:
@@ -202,7 +202,7 @@ def slots_of(found: Iterable[Expression]) -> frozenset[int]:
     return frozenset().union(*(item.slots for item in found))
 
 
-def only(node: exp.Expression, *known: str) -> None:
+def only(node: exp.Expr, *known: str) -> None:
     """Raises UnsupportedSql if the parser found something in `node` besides what the caller knows."""
     for name, value in node.args.items():
         if value and name not in known and name not in ("_type", "comments"):

@@ -32,7 +32,7 @@ _MODES = {(True, False): UPDATE, (True, True): NO_KEY_UPDATE, (False, False): SH
 _POLICIES = {None: BLOCK, False: SKIP, True: FAIL}
 
 
-def compile_query(compilation: Compilation, node: exp.Expression, outer: Scope | None) -> Query:
+def compile_query(compilation: Compilation, node: exp.Expr, outer: Scope | None) -> Query:
     """A query; what it reads of `outer` is in its `outside`. Raises UnsupportedSql."""
     if isinstance(node, exp.Subquery):
         only(node, "this")
@@ -91,7 +91,7 @@ def _select(compilation: Compilation, node: exp.Select, outer: Scope | None) -> 
     return query
 
 
-def _projected(compilation: Compilation, scope: Scope, node: exp.Expression) -> list[Expression]:
+def _projected(compilation: Compilation, scope: Scope, node: exp.Expr) -> list[Expression]:
     table = node.table if isinstance(node, exp.Column) and isinstance(node.this, exp.Star) else None
     if table is None and not isinstance(node, exp.Star):
         found = compile_expression(compilation, scope, node)
@@ -106,7 +106,7 @@ def _order(
     compilation: Compilation,
     scope: Scope,
     order: exp.Order | None,
-    projections: list[exp.Expression],
+    projections: list[exp.Expr],
     output: list[Expression],
 ) -> list[SortKey]:
     if order is None:
@@ -114,7 +114,7 @@ def _order(
     only(order, "expressions")
     named = {item.name: item for item, part in zip(output, projections, strict=False) if isinstance(part, exp.Alias)}
 
-    def key(node: exp.Expression) -> Expression:
+    def key(node: exp.Expr) -> Expression:
         if isinstance(node, exp.Literal):
             raise UnsupportedSql("ORDER BY a number")
         if isinstance(node, exp.Column) and not node.table and node.name in named and len(output) == len(projections):
@@ -124,7 +124,7 @@ def _order(
     return sort_keys(order.expressions, key)
 
 
-def _bound(compilation: Compilation, scope: Scope, node: exp.Expression | None) -> Compute | None:
+def _bound(compilation: Compilation, scope: Scope, node: exp.Expr | None) -> Compute | None:
     if node is None:
         return None
     only(node, "expression")
@@ -149,7 +149,7 @@ def _locks(steps: list[Step], nodes: Any) -> list[RowLock]:
 class _Inner:
     """The rows of a query in an expression, computed once if they do not depend on the row outside."""
 
-    def __init__(self, compilation: Compilation, scope: Scope, node: exp.Expression) -> None:
+    def __init__(self, compilation: Compilation, scope: Scope, node: exp.Expr) -> None:
         self.query = compile_query(compilation, node, scope)
         self.once = not self.query.outside
         self._slot = compilation.new_slots() if self.once else 0
@@ -197,7 +197,7 @@ def _scalar(compilation: Compilation, scope: Scope, node: exp.Subquery) -> Expre
     return Expression(compute, kind, inner.query.outside, name=name)
 
 
-def _given(node: exp.Expression) -> list[str]:
+def _given(node: exp.Expr) -> list[str]:
     return [name for name, value in node.args.items() if value]
 
 
@@ -250,4 +250,4 @@ def _in_list(compilation: Compilation, scope: Scope, node: exp.In, left: Express
     return Expression(compute, "bool", frozenset().union(*(item.slots for item in parts)))
 
 
-INNER_QUERIES: dict[type[exp.Expression], Handler] = {exp.Exists: _exists, exp.Subquery: _scalar, exp.In: _in}
+INNER_QUERIES: dict[type[exp.Expr], Handler] = {exp.Exists: _exists, exp.Subquery: _scalar, exp.In: _in}

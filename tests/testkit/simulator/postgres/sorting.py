@@ -22,7 +22,7 @@ class SortKey:
     nulls_first: bool
 
 
-def sort_keys(ordered: Sequence[exp.Ordered], compile_key: Callable[[exp.Expression], Expression]) -> list[SortKey]:
+def sort_keys(ordered: Sequence[exp.Ordered], compile_key: Callable[[exp.Expr], Expression]) -> list[SortKey]:
     """Raises UnsupportedSql."""
     keys: list[SortKey] = []
     for node in ordered:

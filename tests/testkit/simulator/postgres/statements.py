@@ -23,7 +23,7 @@ from testkit.simulator.postgres.values import Convert, Jsonb, taking
 
 HANDLERS.update(FUNCTIONS)
 HANDLERS.update(INNER_QUERIES)
-_TAGS = {exp.Insert: "INSERT 0", exp.Update: "UPDATE", exp.Delete: "DELETE"}
+_TAGS: dict[type[exp.Expr], str] = {exp.Insert: "INSERT 0", exp.Update: "UPDATE", exp.Delete: "DELETE"}
 _ADVISORY = "pg_advisory_xact_lock"
 
 
@@ -75,6 +75,8 @@ class Statement:
     types: list[str | None]
     takes: list[Convert | None]
     parts: list[Part]
+    alone: Query | None
+    """The only query of a statement that changes and locks nothing."""
     record: type[Record]
     columns: list[tuple[str, str | None]]
     json: bool
@@ -153,6 +155,7 @@ def compile_statement(catalog: Catalog, text: str) -> Statement:
     parts = [_common(compilation, item) for item in _with(node)]
     main = _part(compilation, node)
     parts.append(main)
+    alone = main.runs if isinstance(main.runs, Query) and not (main.runs.locks or main.before or parts[1:]) else None
     columns = main.runs.columns
     places = {name: number for number, (name, _) in reversed(list(enumerate(columns)))}
     places = {name: places[name] for name, _ in columns}
@@ -160,12 +163,13 @@ def compile_statement(catalog: Catalog, text: str) -> Statement:
     types = [compilation.parameters.get(number) for number in range(compilation.parameter_count)]
     takes = [None if kind is None else taking(kind) for kind in types]
     return Statement(
-        text, _title(node), _TAGS.get(type(node), "SELECT"), compilation.size, types, takes, parts, record, columns,
+        text, _title(node), _TAGS.get(type(node), "SELECT"), compilation.size, types, takes, parts, alone,
+        record, columns,
         any(kind == "jsonb" for _, kind in columns),
     )  # fmt: skip
 
 
-def _with(node: exp.Expression) -> list[exp.CTE]:
+def _with(node: exp.Expr) -> list[exp.CTE]:
     found = node.args.get("with_")
     if found is None:
         return []
@@ -186,7 +190,7 @@ def _common(compilation: Compilation, node: exp.CTE) -> Part:
     return part
 
 
-def _part(compilation: Compilation, node: exp.Expression) -> Part:
+def _part(compilation: Compilation, node: exp.Expr) -> Part:
     first = len(compilation.locking)
     runs: Query | Insert | Change | AdvisoryLock
     if isinstance(node, exp.Insert):
@@ -206,7 +210,7 @@ def _is_advisory(node: exp.Select) -> bool:
     return isinstance(only, exp.Anonymous) and only.name.lower() == _ADVISORY and node.args.get("from_") is None
 
 
-def _title(node: exp.Expression) -> str:
+def _title(node: exp.Expr) -> str:
     """What to call the statement in a trace: its verb and its first table."""
     table = next(node.find_all(exp.Table), None)
     return f"{node.key} {table.name}" if table is not None else node.key

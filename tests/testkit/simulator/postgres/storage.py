@@ -123,6 +123,8 @@ class Storage:
         context = Context(transaction, snapshot, self.tables, self.hooks.now, self._uuid, self._lockable)
         frame = statement.frame(context, args)
         try:
+            if statement.alone is not None:
+                return Outcome(rows := statement.alone.run(frame), len(rows))
             return await statement.run(frame)
         except BaseException:
             transaction.failed = True
@@ -137,16 +139,16 @@ class Storage:
         if transaction.failed:
             self.roll_back(transaction)
             return
+        if not transaction.touched:
+            self._end(transaction)
+            return
+        dropped = [row for row in transaction.touched if row.table.table.temporary]
+        if dropped:
+            self._undo(dropped, transaction)
         self.commits += 1
         transaction.commit = self.commits
-        touched = transaction.touched
-        kept = [row for row in touched if not row.table.table.temporary]
-        if len(kept) < len(touched):
-            transaction.commit = 1 << 62
-            self._undo([row for row in touched if row.table.table.temporary], transaction)
-            transaction.commit = self.commits
         self._end(transaction)
-        self._prune(kept)
+        self._prune(transaction.touched)
 
     def roll_back(self, transaction: Transaction) -> None:
         """Take back all that a transaction did. Repeatable."""
@@ -164,6 +166,7 @@ class Storage:
         if waiting is not None:
             if waiting.lock is not None and waiting in waiting.lock.waiters:
                 waiting.lock.waiters.remove(waiting)
+                waiting.lock.grant()
             if not waiting.future.done():
                 waiting.future.set_exception(asyncpg.ConnectionDoesNotExistError("connection was closed"))
         self.roll_back(transaction)
