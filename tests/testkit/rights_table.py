@@ -168,7 +168,7 @@ ROWS: dict[str, Row] = {
     f"POST {_S}/move-namespace": Row(STORE, (MODIFY,), query={"ns": "nosuch", "target-ns": "nosuch2"}),
     f"GET {_S}/download": _on_group(READ, BACKUP, FILE),
     f"GET {_S}/download-decoded": _on_group(READ, BACKUP, FILE),
-    f"POST {_S}/upload-backup-log": _on_group("", BACKUP, {**SNAPSHOT, "file-name": "client.log.blob"}),
+    f"POST {_S}/upload-backup-log": _on_group("", BACKUP, SNAPSHOT),
     f"GET {_S}/catalog": _on_group(READ, BACKUP, {**SNAPSHOT, "filepath": "Lw=="}),
     f"GET {_S}/pxar-file-download": _on_group(READ, BACKUP, {**SNAPSHOT, "filepath": "Lw=="}),
     "GET backup": _on_group("", BACKUP, {"store": "{store}", **GROUP, "backup-time": 1}, upgrade="backup"),

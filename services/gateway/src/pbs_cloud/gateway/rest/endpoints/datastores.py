@@ -200,17 +200,17 @@ for _action in ("mount", "unmount"):
     @AREA.post(f"admin/datastore/{{store}}/{_action}", access=Judged("`Datastore.Audit` on the datastore"))
     async def not_removable(call: Call) -> Any:
         """Refused: no datastore is removable."""
-        await _refuse_removable(call)
+        await _refuse_removable(call, P.DATASTORE_AUDIT)
 
 
 @AREA.put("admin/datastore/{store}/s3-refresh", access=Judged("`Datastore.Modify` on the datastore"))
 async def s3_refresh(call: Call) -> Any:
     """Refused: there is no local cache of a bucket to refresh."""
-    await _refuse_removable(call)
+    await _refuse_removable(call, P.DATASTORE_MODIFY)
 
 
-async def _refuse_removable(call: Call) -> None:
+async def _refuse_removable(call: Call, needed: P) -> None:
     name = call.text("store")
-    require(call.caller, datastore_path(name), P.DATASTORE_AUDIT, P.DATASTORE_MODIFY)
+    require(call.caller, datastore_path(name), needed)
     store: Datastore = (await find_store(call, name))[0]
     raise HttpError(400, f"datastore '{store.name}' is not removable")
