@@ -15,6 +15,7 @@ import obstore
 from obstore import exceptions as failures
 from obstore.store import S3Store
 
+from pbs_cloud.chunkstore.backends import late_writes
 from pbs_cloud.contracts.errors import AlreadyExists, NotFound, PbsError, Unavailable
 from pbs_cloud.runtime.logging import get_logger
 from pbs_cloud.runtime.settings import Settings
@@ -168,4 +169,5 @@ def as_pbs_error(error: Exception, what: str) -> PbsError:
         return NotFound(f"{what} does not exist")
     if isinstance(error, _REFUSED):
         return Unavailable(f"{what}: object storage refused the request")
+    late_writes.note()
     return Unavailable(f"{what}: object storage does not answer")

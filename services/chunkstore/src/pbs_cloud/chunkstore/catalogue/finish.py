@@ -10,6 +10,7 @@ from pbs_cloud.chunkstore.catalogue.announce import announce, announce_usage
 from pbs_cloud.chunkstore.catalogue.manifests import set_stored_size, total_size
 from pbs_cloud.chunkstore.catalogue.names import UPLOADED_MANIFEST, SnapshotPlace
 from pbs_cloud.chunkstore.catalogue.parts import Parts
+from pbs_cloud.chunkstore.catalogue.removal import holding_place
 from pbs_cloud.chunkstore.catalogue.retention import lock_until
 from pbs_cloud.chunkstore.catalogue.rows import Store
 from pbs_cloud.chunkstore.catalogue.session_rows import (
@@ -70,7 +71,8 @@ class Finish:
             raw = await asyncio.to_thread(manifest.to_blob)
             backend = self._parts.backends.of(found.store)
             await self._require_still_open(ctx, key)
-            await backend.put_file(found.where.file_key(MANIFEST_NAME), raw)
+            async with holding_place(self._parts, ctx.tenant_id, found.snapshot_id):
+                await backend.put_file(found.where.file_key(MANIFEST_NAME), raw)
             if manifest.retain_until is not None:
                 await backend.put_file(found.where.protected_key, b"")
             await self._commit(ctx, found, manifest, len(raw), statistics)

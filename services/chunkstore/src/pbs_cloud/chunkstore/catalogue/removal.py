@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, TypeAlias
 
+from pbs_cloud.chunkstore.backends import late_writes
 from pbs_cloud.chunkstore.catalogue.announce import announce
 from pbs_cloud.chunkstore.catalogue.names import Place, SnapshotPlace
 from pbs_cloud.chunkstore.catalogue.parts import Parts
@@ -72,7 +75,8 @@ async def mark_removing(
     ``late_write_seconds``: its path is used again only after that time.
     """
     marked = await connection.fetchval(
-        "UPDATE snapshot SET state = 'removing', reusable_at = clock_timestamp() + make_interval(secs => $2)"
+        "UPDATE snapshot SET state = 'removing',"
+        " reusable_at = greatest(reusable_at, clock_timestamp() + make_interval(secs => $2))"
         " WHERE id = $1 AND state <> 'removing' RETURNING id",
         snapshot_id,
         late_write_seconds,
@@ -84,6 +88,22 @@ async def mark_removing(
     )
     await add_bytes(connection, store.tenant_id, store.id, -freed)
     return True
+
+
+@asynccontextmanager
+async def holding_place(parts: Parts, tenant_id: str, snapshot_id: int) -> AsyncIterator[None]:
+    """Writes into a snapshot: if one of them may arrive late, the path is not used again before it has (R24)."""
+    with late_writes.watch() as late:
+        try:
+            yield
+        finally:
+            if late.possible:
+                async with parts.database.tenant(tenant_id) as connection:
+                    await connection.execute(
+                        "UPDATE snapshot SET reusable_at = clock_timestamp() + make_interval(secs => $2) WHERE id = $1",
+                        snapshot_id,
+                        parts.late_write_seconds,
+                    )
 
 
 async def hold_places(connection: Connection, session_id: uuid.UUID, seconds: float) -> list[int]:

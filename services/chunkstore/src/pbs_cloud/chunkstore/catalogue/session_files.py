@@ -11,6 +11,7 @@ from pbs_cloud.chunkstore.catalogue.corruption import Corruption, names_any
 from pbs_cloud.chunkstore.catalogue.index_stream import IndexCheck, checked
 from pbs_cloud.chunkstore.catalogue.names import UPLOADED_MANIFEST, SnapshotPlace, refusing_bad_names
 from pbs_cloud.chunkstore.catalogue.parts import Parts
+from pbs_cloud.chunkstore.catalogue.removal import holding_place
 from pbs_cloud.chunkstore.catalogue.rows import Store
 from pbs_cloud.chunkstore.catalogue.session_rows import (
     LOST,
@@ -70,7 +71,8 @@ class SessionFiles:
         target = await self._target(ctx, key, more=len(raw))
         async with self._parts.writes.of_file(target.snapshot_id, file_name):
             await self._target(ctx, key)
-            await self._parts.backends.of(target.store).put_file(target.where.file_key(location or file_name), raw)
+            async with holding_place(self._parts, ctx.tenant_id, target.snapshot_id):
+                await self._parts.backends.of(target.store).put_file(target.where.file_key(location or file_name), raw)
             await self._record(ctx, key, target, StoredFile(file_name, "blob", len(raw), len(raw), location=location))
 
     async def close_index(
@@ -88,7 +90,8 @@ class SessionFiles:
         target = await self._target(ctx, key)
         async with self._parts.writes.of_file(target.snapshot_id, archive_name):
             await self._target(ctx, key)
-            file = await self._write_index(target, name, pieces, csum, size)
+            async with holding_place(self._parts, ctx.tenant_id, target.snapshot_id):
+                file = await self._write_index(target, name, pieces, csum, size)
             await self._require_live(ctx, key, target, name)
             await self._corruption.require_sound(
                 target.store, target.session, target.where.file_key(archive_name), name
