@@ -9,6 +9,8 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent.parent
 REGRESSIONS = Path(__file__).parent / "regressions"
+MUTANT_SEEDS = Path(__file__).parent / "mutant_seeds.json"
+"""Mutant -> a script in which it loses data, as `python -m testkit.simulator --mutant NAME --keep FILE` finds it."""
 
 
 def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:

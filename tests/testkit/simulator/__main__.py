@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from testkit.simulator.mutants import MUTANTS
 from testkit.simulator.run import Result, minimise, run_script, run_seed, seeds_needed
@@ -22,16 +23,52 @@ def main() -> int:
     parser.add_argument("--mutant", choices=sorted(MUTANTS), help="a rule that is switched off")
     parser.add_argument("--script", type=Path, help="run the script in this file instead")
     parser.add_argument("--no-minimise", action="store_true", help="print failing scripts as they are")
+    parser.add_argument("--keep", type=Path, help="with --mutant: add the least script that shows it to this file")
+    parser.add_argument("--known-mutants", type=Path, help="run every mutant on its script in this file")
+    parser.add_argument("--unmutated", action="store_true", help="with --known-mutants: the rules as they are")
     given = parser.parse_args()
+    if given.known_mutants is not None:
+        return _run_known(json.loads(given.known_mutants.read_text()), mutated=not given.unmutated)
     if given.script is not None:
         result = run_script(Script.from_json(json.loads(given.script.read_text())), given.mutant)
         print(result.text or "ok", f"({result.steps} steps)")
         return 0 if result.ok else 1
     if given.mutant is not None:
-        needed = seeds_needed(given.mutant, given.first, given.count, lambda found: _print(found, found))
-        print(f"{given.mutant}: {needed or 'not found in ' + str(given.count)} seeds")
-        return 0 if needed else 1
+        return _find(given.mutant, given.first, given.count, given.keep)
     return _run_all(given.first, given.count, short=not given.no_minimise)
+
+
+def _find(mutant: str, first: int, count: int, keep: Path | None) -> int:
+    """Look for a story in which a mutant does harm, and keep the least one."""
+    found: list[Result] = []
+    needed = seeds_needed(mutant, first, count, found.append)
+    if needed is None:
+        print(f"{mutant}: nothing in {count} seeds")
+        return 1
+    least = minimise(found[0], mutant, attempts=60)
+    print(f"{mutant}: {needed} seeds")
+    _print(found[0], least)
+    if keep is not None:
+        known = json.loads(keep.read_text()) if keep.exists() else {}
+        known[mutant] = {"seeds": needed, "found": least.text, "script": least.script.to_json()}
+        lines = [f" {json.dumps(name)}: {json.dumps(known[name])}" for name in MUTANTS if name in known]
+        keep.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    return 0
+
+
+def _run_known(known: dict[str, Any], *, mutated: bool) -> int:
+    """Every mutant must do harm in its story; without mutants no story may."""
+    bad = 0
+    if mutated:
+        for name in MUTANTS.keys() - known.keys():
+            print(f"{name}: no story shows it")
+            bad += 1
+    for name, entry in known.items():
+        result = run_script(Script.from_json(entry["script"]), name if mutated else None)
+        if result.ok is mutated:
+            print(f"{name}: {result.text or 'no harm is done'}")
+            bad += 1
+    return 1 if bad else 0
 
 
 def _run_all(first: int, count: int, *, short: bool) -> int:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
+from testkit.simulator.loop import Process
+from testkit.simulator.storage_hooks import Trap
 from testkit.simulator.truth import POOL
 
 from pbs_cloud.formats import layout
@@ -30,6 +33,23 @@ async def pause(world: World, args: dict[str, Any]) -> None:
     process = world.product.running.get(args["name"])
     if process is not None:
         world.loop.pause(process, args["seconds"])
+
+
+async def trap(world: World, args: dict[str, Any]) -> None:
+    """A process dies or stands still at a certain point, if it comes there within a minute."""
+
+    def spring(process: Process) -> None:
+        if args["what"] == "pause":
+            world.loop.pause(process, args["seconds"])
+        else:
+            world.loop.pause(process, 0.001)
+            world.loop.call_soon(lambda: asyncio.ensure_future(kill(world, args)), context=Context())
+
+    found = Trap(args["name"], args["kind"], args["title"], args["count"], spring)
+    world.hooks.traps.append(found)
+    await asyncio.sleep(60.0)
+    if found in world.hooks.traps:
+        world.hooks.traps.remove(found)
 
 
 async def cut(world: World, args: dict[str, Any]) -> None:
@@ -75,6 +95,7 @@ async def corrupt(world: World, args: dict[str, Any]) -> None:
     if data is None:
         return
     world.truth.damaged.add(digest)
+    world.truth.found_damaged.discard(digest)
     bad = data[:-1] + bytes([data[-1] ^ 1])
     if world.on_s3:
         key = layout.chunk_key(PREFIX, digest)
@@ -94,6 +115,7 @@ async def corrupt(world: World, args: dict[str, Any]) -> None:
 FAULTS: dict[str, Callable[[World, dict[str, Any]], Awaitable[None]]] = {
     "kill": kill,
     "pause": pause,
+    "trap": trap,
     "cut": cut,
     "storm": storm,
     "power": power,

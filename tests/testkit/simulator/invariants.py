@@ -63,8 +63,12 @@ def _check_chunk(world: World, digest: bytes, state: int | None, time: int) -> N
     right = world.chunk_object(digest) == BY_DIGEST[digest].data
     if right and state == LIVE:
         world.truth.damaged.discard(digest)
+        world.truth.found_damaged.discard(digest)
         return
-    if digest in world.truth.damaged and state in (LIVE, CORRUPT):
+    if digest in world.truth.damaged and state == CORRUPT:
+        world.truth.found_damaged.add(digest)
+        return
+    if digest in world.truth.damaged and state == LIVE and digest not in world.truth.found_damaged:
         return
     what = "" if right else ", its object is not there or damaged"
     world.lost(f"chunk {digest.hex()[:8]} of backup {time} has state {state}{what}")

@@ -52,6 +52,8 @@ class SimLoop(asyncio.BaseEventLoop):
         self.errors: list[dict[str, Any]] = []
         self.blocking_seconds = 0.0
         """Set by blocking work to say how long it took."""
+        self.blocking_wait = 0.002
+        """Most seconds that blocking work waits for its thread."""
         self._timers: list[tuple[float, int, events.TimerHandle]] = []
         self._count = 0
         self._active: list[Process] = []
@@ -97,7 +99,7 @@ class SimLoop(asyncio.BaseEventLoop):
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         """Blocking work happens at one moment, a little later; what it needs longer is up to `blocking_seconds`."""
         future = self.create_future()
-        self.call_later(self.rng.random() * 0.002, self._block, future, func, args)
+        self.call_later(self.rng.random() * self.blocking_wait, self._block, future, func, args)
         return future
 
     def _block(self, future: asyncio.Future[Any], func: Callable[..., Any], args: tuple[Any, ...]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 import textwrap
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,10 +27,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A rule that is not kept. `rule`: what of formats 9.9 it breaks."""
+    """A rule that is not kept. `rule`: what of formats 9.9 it breaks; `loses`: data; else garbage stays, or a second wall holds."""
 
     rule: str
     changes: tuple[Change, ...]
+    loses: bool = True
 
 
 MUTANTS: dict[str, Mutant] = {
@@ -38,8 +40,8 @@ MUTANTS: dict[str, Mutant] = {
         (
             Change(
                 "catalogue.open_backup:_pin_base",
-                '    await connection.execute(\n        "INSERT INTO pin',
-                '    str(\n        "INSERT INTO pin',
+                "INSERT INTO pin (snapshot_id, session_id, tenant_id) VALUES ($1, $2, $3)",
+                "DELETE FROM pin WHERE snapshot_id = $1 AND session_id = $2 AND tenant_id = $3",
             ),
         ),
     ),
@@ -49,6 +51,7 @@ MUTANTS: dict[str, Mutant] = {
             Change("catalogue.removal:require_unpinned", 'if pin["alive"]:', "if False:"),
             Change("catalogue.removal:require_unpinned", "    if pins:\n", "    if False:\n"),
         ),
+        loses=False,
     ),
     "base-not-locked": Mutant(
         "the base's row is locked from its choice until it is pinned",
@@ -72,6 +75,7 @@ MUTANTS: dict[str, Mutant] = {
     "no-epoch": Mutant(
         "a run begins with a new epoch",
         (Change("collection.runs:begin", "epoch = epoch + 1", "epoch = epoch"),),
+        loses=False,
     ),
     "store-not-shared": Mutant(
         "the start of a session and of a run exclude each other",
@@ -166,7 +170,9 @@ MUTANTS: dict[str, Mutant] = {
             Change(
                 "chunks.store:ChunkStore._write",
                 "handed_over = True",
-                "handed_over = True\n        await asyncio.wait([live])\n        await self._write_object(claim, attempt)",
+                "handed_over = True\n"
+                "        await asyncio.wait([live])\n"
+                "        await self._write_object(claim, attempt)",
             ),
         ),
     ),
@@ -226,11 +232,12 @@ def changes_of(mutant: Mutant) -> list[tuple[Any, str, Any]]:
     together: dict[str, list[Change]] = {}
     for change in mutant.changes:
         together.setdefault(change.where, []).append(change)
-    return [_changed(where, tuple(changes)) for where, changes in together.items()]
+    return [place for where, changes in together.items() for place in _changed(where, tuple(changes))]
 
 
 @lru_cache(maxsize=128)
-def _changed(where: str, changes: tuple[Change, ...]) -> tuple[Any, str, Any]:
+def _changed(where: str, changes: tuple[Change, ...]) -> list[tuple[Any, str, Any]]:
+    """The place itself, and every module that has imported what is there by its name."""
     module_name, _, path = where.partition(":")
     module = importlib.import_module(f"{_STORE}.{module_name}")
     *holders, name = path.split(".")
@@ -244,8 +251,12 @@ def _changed(where: str, changes: tuple[Change, ...]) -> tuple[Any, str, Any]:
         if old not in source:
             raise LookupError(f"{where}: there is no {change.old!r} any more")
         source = source.replace(old, change.new)
-    if isinstance(found, str):
-        return holder, name, source
-    made: dict[str, Any] = {}
-    exec(compile(f"from __future__ import annotations\n{source}", where, "exec"), module.__dict__, made)
-    return holder, name, made[name]
+    made: dict[str, Any] = {name: source}
+    if not isinstance(found, str):
+        exec(compile(f"from __future__ import annotations\n{source}", where, "exec"), module.__dict__, made)
+    importers = [] if holders else [other for other in _modules() if other.__dict__.get(name) is found]
+    return [(each, name, made[name]) for each in dict.fromkeys([holder, *importers])]
+
+
+def _modules() -> list[Any]:
+    return [module for name, module in list(sys.modules.items()) if name.startswith("pbs_cloud.") and module]

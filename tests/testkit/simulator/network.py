@@ -94,7 +94,7 @@ class Network:
         """How long a message is under way."""
         rng = self.loop.rng
         if self.slow and rng.random() < self.slow:
-            return rng.random() * 50.0
+            return rng.random() * 2.0
         return rng.random() * rng.random() * 0.01
 
     def is_lost(self, one: str, other: str) -> bool:

@@ -51,6 +51,12 @@ def draw(seed: int) -> Script:
     return Script(seed, config, _Story(rng, config).ops())
 
 
+def _theme(rng: random.Random, config: dict[str, Any], universe: list[int], at: float) -> list[Op]:
+    from testkit.simulator.themes import THEMES, Teller
+
+    return rng.choice(THEMES)(Teller(rng, config, universe), at)
+
+
 def _config(rng: random.Random) -> dict[str, Any]:
     s3 = rng.random() < 0.65
     several = 2 if s3 and rng.random() < 0.5 else 1
@@ -63,13 +69,15 @@ def _config(rng: random.Random) -> dict[str, Any]:
     return {
         "backend": "s3" if s3 else "filesystem",
         "chunks": several,
-        "catalogue": 2 if rng.random() < 0.15 else 1,
+        "catalogue": 2 if rng.random() < 0.3 else 1,
         "grace": rng.choice((0.0, 0.0, 5.0, 300.0)),
         "trouble": rng.choice((0.0, 0.0, 0.05, 0.2)) if s3 else 0.0,
         "network": rng.choice((0.0, 0.0, 0.0, 0.02)),
         "database": rng.choice((0.0, 0.0, 0.0, 0.01)),
-        "pace": rng.choice((20.0, 300.0, 300.0, 600.0)),
+        "pace": rng.choice((40.0, 600.0, 1200.0, 1200.0, 1200.0)),
         "skews": skews,
+        "slow": rng.choice((0.0, 0.0, 0.0, 0.1)),
+        "disk": rng.choice((0.002, 0.002, 0.002, 0.3)),
         "orphans": rng.random() < 0.15,
     }
 
@@ -86,6 +94,12 @@ class _Story:
 
     def ops(self) -> tuple[Op, ...]:
         rng, found, at = self._rng, list[Op](), 1.0
+        if rng.random() < 0.7:
+            if rng.random() < 0.6:
+                self._config |= {"trouble": 0.0, "network": 0.0, "database": 0.0, "slow": 0.0, "disk": 0.002}
+            found = _theme(rng, self._config, self._universe, at)
+            noise = [self._any(at + rng.random() * 10.0) for _ in range(rng.choice((0, 0, 0, 1, 3)))]
+            return tuple(self._with_times(sorted([*found, *noise], key=lambda op: op.at)))
         for _ in range(rng.randint(1, 2)):
             found.append(self._backup(at, calm=True))
             at += rng.choice((0.1, 5.0))
@@ -104,7 +118,7 @@ class _Story:
         for op in ops:
             if op.kind == "backup":
                 group = op.args["group"]
-                if group not in used or self._rng.random() < 0.9:
+                if group not in used or not (op.args.pop("again", False) or self._rng.random() < 0.05):
                     time += 1
                     used[group] = time
                 op.args["time"] = used[group]

@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import asyncpg
-from testkit.simulator.loop import CURRENT, WORLD, SimLoop
+from testkit.simulator.loop import CURRENT, WORLD, Process, SimLoop
 from testkit.simulator.patching import EPOCH
+
+
+@dataclass(eq=False)
+class Trap:
+    """Springs when a process has come to a point of a transaction with a certain statement for the `count`-th time."""
+
+    name: str
+    kind: str
+    title: str
+    count: int
+    spring: Callable[[Process], None]
+    seen: bool = False
+
+
+_SUSPENDED = {"statement": 0.3, "commit": 0.4, "committed": 0.1}
+"""How often others come in between; a world is cheaper when it is not always."""
 
 
 class DatabaseHooks:
@@ -17,6 +35,7 @@ class DatabaseHooks:
         self._loop = loop
         self.trouble = 0.0
         self.debug = False
+        self.traps: list[Trap] = []
 
     def now(self) -> datetime:
         """The database's clock."""
@@ -26,8 +45,24 @@ class DatabaseHooks:
         """Before each statement and commit, and after a commit."""
         if CURRENT.get() is WORLD:
             return
+        await self._step_into_traps(CURRENT.get(), kind, detail)
         rng = self._loop.rng
-        if rng.random() < 0.7:
+        if rng.random() < _SUSPENDED[kind]:
             await asyncio.sleep(rng.random() * rng.random() * 0.02)
         if self.trouble and rng.random() < self.trouble:
             raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+
+    async def _step_into_traps(self, process: Process, kind: str, detail: str) -> None:
+        for trap in self.traps:
+            if trap.name != process.name:
+                continue
+            if kind == "statement":
+                trap.seen |= detail == trap.title
+            if trap.seen and kind == trap.kind:
+                trap.seen = False
+                trap.count -= 1
+                if trap.count == 0:
+                    self.traps.remove(trap)
+                    trap.spring(process)
+                    await asyncio.sleep(0)
+                    return

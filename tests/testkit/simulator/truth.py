@@ -54,6 +54,8 @@ class Truth:
     backups: list[Known] = field(default_factory=list)
     pruned: bool = False
     damaged: set[bytes] = field(default_factory=set)
+    found_damaged: set[bytes] = field(default_factory=set)
+    """Those whose damage the product knows: they are live again only when they are healed."""
 
     def possible(self, time: int) -> list[tuple[bytes, ...]]:
         """Contents that a committed backup of that time may have; a time may be used again after a failure."""
