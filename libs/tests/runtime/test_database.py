@@ -83,6 +83,17 @@ async def test_an_os_error_of_the_body_stays_what_it_is(database: Database) -> N
             raise FileNotFoundError("a chunk")
 
 
+@pytest.mark.parametrize("code", ["53100", "53200", "57014"])
+async def test_a_server_that_cannot_do_its_work_is_not_available(database: Database, code: str) -> None:
+    """No room, no memory, a cancelled statement: whoever cleans up after `Unavailable` does so; the pool goes on."""
+    with pytest.raises(Unavailable):
+        async with database.system() as connection:
+            await connection.execute(f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{code}'; END $$")
+    assert database.ready()
+    async with database.system() as connection:
+        assert await connection.fetchval("SELECT 1") == 1
+
+
 async def test_a_connection_that_is_lost_at_the_begin_is_replaced(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

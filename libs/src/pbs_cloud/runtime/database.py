@@ -35,6 +35,8 @@ _SERVER_WENT = (
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
 )
+# The server answers and cannot do its work: no room, no memory, a statement that was cut off.
+_UNABLE = (asyncpg.InsufficientResourcesError, asyncpg.OperatorInterventionError)
 _AWAY = "the database is not available"
 
 _log = get_logger(__name__)
@@ -169,9 +171,10 @@ class Database(Component):
                 raise
             await transaction.commit()
         except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
-            if not _is_lost(connection, error):
+            lost = _is_lost(connection, error)
+            if not lost and not isinstance(error, _UNABLE):
                 raise
-            self._reachable = False
+            self._reachable = self._reachable and not lost
             raise Unavailable(_AWAY) from error
         finally:
             await self._release(connection)

@@ -100,8 +100,9 @@ class Moves:
                 await self._write_group_files(move)
                 for item in move.snapshots:
                     count += await self._move_one(move, item)
-        except PbsError as error:
-            await self._close(move, "aborted", answered=not isinstance(error, Unavailable))
+        except Exception as error:
+            known = isinstance(error, PbsError) and not isinstance(error, Unavailable)
+            await self._close(move, "aborted", answered=known)
             raise
         await self._close(move, "finished", answered=True)
         return count
