@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hmac
 import os
 import re
+import struct
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from testkit.client import Backup, Rest, Snapshot
@@ -20,6 +25,7 @@ from testkit.world import endpoint_of, fresh, root_token
 
 from pbs_cloud.cli.config import config_path, load_config
 from pbs_cloud.cli.follow import short_id
+from pbs_cloud.cli.groups.second_factors import new_uri
 
 from .conftest import Run
 
@@ -318,6 +324,81 @@ def test_login_with_a_password_and_with_a_token(
     assert cli("logout", "me").code == 0
     assert cli("version").code == 4
     assert cli("password", user, stdin="new-password\na-password\n").code == 4
+
+
+def test_second_factors(cli: Run) -> None:
+    user, secret = f"{fresh('u')}@pbs", "a-password"
+    assert cli("user", "create", user, "--permission", "read", "--password", stdin=f"{secret}\n").code == 0
+    assert cli("second-factor", "list", user).err == "no second factors\n"
+    login = ("login", "two", "--username", user, "--password-stdin")
+    assert cli(*login, stdin=f"{secret}\n").code == 0
+    uri = new_uri(user)
+    key = parse_qs(urlsplit(uri).query)["secret"][0]
+    as_user = ("--profile", "two", "--password")
+    added = cli(
+        "second-factor", "add", user, *as_user, "--uri", uri, "--code", totp(key, time.time()), stdin=f"{secret}\n"
+    )
+    assert "has the second factor" in added.out, added.err
+    keys = cli("second-factor", "recovery", user, *as_user, "--output-format", "json", stdin=f"{secret}\n").data[
+        "recovery"
+    ]
+    entries = cli("second-factor", "list", user, "--output-format", "json").data
+    assert [entry["type"] for entry in entries] == ["totp", "recovery"]
+    needed = cli(*login, stdin=f"{secret}\n")
+    assert (needed.code, "--otp" in needed.err) == (2, True)
+    assert cli(*login, "--otp", keys[0], stdin=f"{secret}\n").code == 0
+    assert cli("second-factor", "show", user, entries[0]["id"]).code == 0
+    changed = cli(
+        "second-factor", "update", user, entries[0]["id"], *as_user, "--description", "phone", stdin=f"{secret}\n"
+    )
+    assert changed.code == 0
+    assert "phone" in cli("second-factor", "list").out
+    assert cli("second-factor", "delete", user, "recovery", *as_user, "-y", stdin=f"{secret}\n").code == 0
+    assert cli("second-factor", "unlock", user).out == f"{user} was not locked\n"
+
+
+def totp(key: str, moment: float) -> str:
+    """The code of six digits that a device shows (RFC 6238)."""
+    digest = hmac.digest(base64.b32decode(key), struct.pack(">Q", int(moment) // 30), "sha1")
+    place = digest[-1] & 15
+    return f"{(struct.unpack('>I', digest[place : place + 4])[0] & 0x7FFFFFFF) % 10**6:06}"
+
+
+def test_what_is_kept_as_configuration(cli: Run, store: str) -> None:
+    name = fresh("n")
+    assert (
+        cli("remote", "create", name, "--host", "pbs2", "--auth-id", "a@pbs", "--password", stdin="there\n").code == 0
+    )
+    assert cli("remote", "update", name, "--comment", "second site", "--port", "443").code == 0
+    assert "second site" in cli("remote", "list").out
+    assert "there" not in cli("remote", "show", name).out
+    assert (
+        cli(
+            "sync-job", "create", name, store, "--remote", name, "--remote-store", "tank", "--group-filter", "type:vm"
+        ).code
+        == 0
+    )
+    assert cli("sync-job", "update", name, "--schedule", "daily", "--unset", "group-filter").code == 0
+    assert cli("sync-job", "show", name, "--output-format", "json").data["schedule"] == "daily"
+    assert f"{name}:tank" in cli("sync-job", "list").out
+    assert cli("sync-job", "config").code == 0
+    assert cli("sync-job", "run", name).code == 1
+    assert cli("sync-job", "delete", name).code == cli("remote", "delete", name).code == 0
+    assert cli("traffic-control", "create", name, "--network", "10.0.0.0/8", "--rate-in", "10MB").code == 0
+    assert cli("traffic-control", "update", name, "--comment", "night").code == 0
+    assert "10.0.0.0/8" in cli("traffic-control", "list").out
+    assert cli("traffic-control", "show", name).code == cli("traffic-control", "config").code == 0
+    assert cli("traffic-control", "delete", name).code == 0
+    realm = ("--issuer-url", "https://id.example.com", "--client-id", "pbs", "--client-key")
+    assert cli("realm", "create", name, *realm, stdin="key\n").code == 0
+    assert cli("realm", "update", name, "--autocreate", "--comment", "staff").code == 0
+    assert "staff" in cli("realm", "openid").out
+    assert cli("realm", "show", name, "--output-format", "json").data["autocreate"] is True
+    assert cli("realm", "delete", name, "-y").code == 0
+    refused = cli("webhook", "create", "https://127.0.0.1/hook", "--event", "backup_created", "--secret", stdin="key\n")
+    assert (refused.code, "public address" in refused.err) == (1, True)
+    assert cli("webhook", "list").code == 0
+    assert cli("webhook", "show", "https://127.0.0.1/hook").code == 2
 
 
 def test_any_call_by_its_path(cli: Run, store: str) -> None:

@@ -19,8 +19,13 @@ def ask_secret(prompt: str, *, twice: bool = False) -> str:
     return first
 
 
+def ask_line(prompt: str) -> str:
+    """A line that is seen while it is typed."""
+    sys.stderr.write(f"{prompt}: ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip()
+
+
 def ask_yes(question: str) -> bool:
     """Whether the answer is yes; on a terminal only."""
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return ask_line(f"{question} [y/N]").lower() in ("y", "yes")

@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from pbs_cloud.cli.api import Api
-from pbs_cloud.cli.asking import ask_secret, ask_yes
+from pbs_cloud.cli.asking import ask_line, ask_secret, ask_yes
 from pbs_cloud.cli.config import Config, Profile, config_path, load_config, save_config
 from pbs_cloud.cli.connection import server_fingerprint
 from pbs_cloud.cli.errors import CliError, ExitCode, Unreachable, UsageError
@@ -102,7 +102,7 @@ def _second_factor(target: Target, username: str, ticket: str, values: Values) -
     if answer is None:
         if not sys.stdin.isatty():
             raise UsageError("the account has a second factor", hint="give its code by --otp")
-        answer = input(f"Second factor ({', '.join(offered) or 'code'}): ").strip()
+        answer = ask_line(f"Second factor ({', '.join(offered) or 'code'})")
     if ":" not in answer:
         answer = f"totp:{answer}" if answer.isdigit() and len(answer) <= 8 else f"recovery:{answer}"
     return _ticket(target, username, password=answer, challenge=ticket)

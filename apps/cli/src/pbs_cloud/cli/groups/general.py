@@ -9,6 +9,7 @@ from pbs_cloud.cli.spec import Command, Values, flag, moment, text
 from pbs_cloud.cli.values import format_duration
 from pbs_cloud.cli.views import Column, Record, Table, Words, count, moment_text, share, size
 from pbs_cloud.cli.views import moment as shown_moment
+from pbs_cloud.cli.views import text as text_of
 
 USAGE_VIEW: Final = Record(
     (
@@ -21,6 +22,11 @@ USAGE_VIEW: Final = Record(
     ),
     empty="nothing was counted yet",
 )
+
+
+def _value(row: Mapping[str, Any]) -> str:
+    """Metrics other than those of the processor are bytes."""
+    return text_of(row["value"]) if row["metric"].startswith("cpu") else size(row["value"])
 
 
 def _used(row: Mapping[str, Any]) -> float | None:
@@ -62,7 +68,7 @@ METRICS_VIEW: Final = Table(
         Column("Of", "id"),
         Column("Metric", "metric"),
         Column("Time", "timestamp", shown_moment),
-        Column("Value", "value", right=True),
+        Column("Value", _value, right=True),
     ),
     empty="no values",
 )

@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from pbs_cloud.cli.api import segment
+from pbs_cloud.cli.asking import ask_line
 from pbs_cloud.cli.errors import UsageError
 from pbs_cloud.cli.groups.users import USERID
 from pbs_cloud.cli.session import Session, path_and_params
@@ -60,9 +61,7 @@ def _add_totp(session: Session, values: Values) -> None:
         uri = new_uri(values["userid"])
         sys.stderr.write(f"Add this to your device (a QR code of it does):\n\n  {uri}\n\n")
     if code is None:
-        sys.stderr.write("Code that the device shows now: ")
-        sys.stderr.flush()
-        code = sys.stdin.readline().strip()
+        code = ask_line("Code that the device shows now")
     answer = session.api.call("POST", path, {**params, "type": "totp", "totp": uri, "value": code}).data
     session.output.answer(answer, None, done=f"{values['userid']} has the second factor {answer['id']}")
 

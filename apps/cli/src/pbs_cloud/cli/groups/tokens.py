@@ -123,7 +123,7 @@ GROUPS: Final = {
             run=_list,
             covers=("GET access/users/{userid}/token", "GET access/tokens"),
         ),
-        Command("show", "One token.", "GET", _SINGLE, (USERID, NAME), Record()),
+        Command("show", "One token.", "GET", _SINGLE, (USERID, NAME), Record(LIST_VIEW.columns)),
         _CREATE,
         _CREATE_OWN,
         Command(

@@ -38,6 +38,17 @@ LIST_VIEW: Final = Table(
     empty="no users",
     sort=lambda row: row["userid"],
 )
+SHOW_VIEW: Final = Record(
+    (
+        Column("User", "userid"),
+        Column("First name", "firstname"),
+        Column("Last name", "lastname"),
+        Column("E-mail", "email"),
+        Column("Enabled", "enable", enabled),
+        Column("Expires", "expire", expiry),
+        Column("Comment", "comment"),
+    )
+)
 _DETAILS: Final = (
     COMMENT,
     text("firstname", "first name"),
@@ -103,7 +114,7 @@ GROUPS: Final = {
             (flag("include_tokens", "with their tokens", flags=("--tokens",)),),
             LIST_VIEW,
         ),
-        Command("show", "One user.", "GET", "access/users/{userid}", (USERID,), Record()),
+        Command("show", "One user.", "GET", "access/users/{userid}", (USERID,), SHOW_VIEW),
         _CREATE,
         _UPDATE,
         Command(
