@@ -33,7 +33,7 @@ from pbs_cloud.chunkstore.collection.deleting import Doomed, Outcome
 from pbs_cloud.contracts.errors import Conflict, SessionLost
 
 pytestmark = pytest.mark.xdist_group("races")
-Q = 1.5
+Q = 2.5
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from testkit.collection_fixtures import NewWorld
 from testkit.collection_world import CollectionWorld, some_chunks
 from testkit.races import complete, sound
 
@@ -70,15 +69,15 @@ async def test_r12_the_base_of_a_session_stays(any_world: CollectionWorld) -> No
     assert await sound(world, *chunks[1:])
 
 
-async def test_r12_a_dead_session_holds_no_base(new_world: NewWorld) -> None:
+async def test_r12_a_dead_session_holds_no_base(world: CollectionWorld) -> None:
     """The pin goes with the lease, whoever meets it first; the base alone decides what stays."""
-    world = await new_world("local", lease_seconds=0.6)
     (chunk,) = some_chunks(1)
     base = await world.backup([chunk])
     dead = await world.open()
     with pytest.raises(Locked):
         await world.forget(base)
-    await asyncio.sleep(0.8)
+    await world.end_lease(dead, 0.2)
+    await asyncio.sleep(0.4)
     await world.forget(base)
     assert await times(world) == []
     assert (await world.collect())["removed-chunks"] == 1

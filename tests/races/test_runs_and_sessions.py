@@ -274,7 +274,7 @@ async def test_backups_and_collections_side_by_side(world: CollectionWorld) -> N
 
     async def back_up(name: str, seed: int) -> None:
         previous = None
-        for turn in range(6):
+        for turn in range(4):
             chunks = [pool[(seed * 5 + turn * 7 + n * (turn + 2)) % len(pool)] for n in range(5)]
             done = await world.backup(list({c.digest: c for c in chunks}.values()), name)
             if previous is not None:

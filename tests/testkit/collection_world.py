@@ -160,11 +160,12 @@ class CollectionWorld:
     async def forget(self, backup: Backup) -> None:
         await self.services.snapshots.delete(self.ctx, t.SnapshotKey(backup.group, backup.time))
 
-    async def end_lease(self, backup: Backup) -> None:
-        """What time does to the session of a process that died."""
+    async def end_lease(self, backup: Backup, seconds: float = -1.0) -> None:
+        """What time does to the session of a process that died; or does after so many seconds."""
         await self.execute(
-            "UPDATE session SET lease_until = clock_timestamp() - interval '1 second' WHERE id = $1::uuid",
+            "UPDATE session SET lease_until = clock_timestamp() + make_interval(secs => $2) WHERE id = $1::uuid",
             uuid.UUID(backup.id),
+            seconds,
         )
 
     # ------------------------------------------------------------------------------------------------ steps

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 from pbs_cloud.chunkstore.backends.port import ChunkBackend
+from pbs_cloud.chunkstore.backends.s3 import S3Backend
 from pbs_cloud.chunkstore.catalogue.closing import Closing
 from pbs_cloud.chunkstore.catalogue.parts import Parts
 from pbs_cloud.chunkstore.catalogue.rows import Store
@@ -21,7 +22,7 @@ from pbs_cloud.chunkstore.collection.seen import SeenDigests
 from pbs_cloud.chunkstore.collection.strays import Strays
 from pbs_cloud.contracts.chunkstore.collection import MarkPiece, MarkSummary
 from pbs_cloud.contracts.context import CallContext
-from pbs_cloud.contracts.errors import DataCorrupt, NotFound, SessionLost
+from pbs_cloud.contracts.errors import Conflict, DataCorrupt, NotFound, SessionLost
 from pbs_cloud.runtime.database import Connection
 from pbs_cloud.runtime.quiet_threads import quietly
 
@@ -78,6 +79,7 @@ class Marking:
         async with self._parts.database.tenant(ctx.tenant_id) as connection:
             run = await runs.require_run(connection, token)
             store = await runs.require_store(connection, run)
+        await self._require_ours(store)
         await self._expire_dead(ctx.tenant_id, store)
         async with self._turns:
             async for piece in self._mark(run, store):
@@ -106,6 +108,13 @@ class Marking:
             yield piece
         summary = MarkSummary(marks.files, marks.data_bytes, marks.digests, marks.cutoff)
         yield MarkPiece(b"", marks.total, marks.total, (), summary)
+
+    async def _require_ours(self, store: Store) -> None:
+        """Raises Conflict: another server has taken the prefix, and nobody here knows which chunks it needs."""
+        backend = self._parts.backends.of(store)
+        other = await backend.used_by_another() if isinstance(backend, S3Backend) else None
+        if other is not None:
+            raise Conflict(f"the bucket's prefix is in use by {other or 'another server'}: nothing is collected")
 
     async def _expire_dead(self, tenant_id: str, store: Store) -> None:
         async with self._parts.database.tenant(tenant_id) as connection:
