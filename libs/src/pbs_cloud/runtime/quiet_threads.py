@@ -1,4 +1,7 @@
-"""Threads for long work in the background that give way to whatever somebody waits for."""
+"""A thread for long work in the background that gives way to whatever somebody waits for.
+
+One for each process: such work takes one core at most, and its large buffers are there once.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,6 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_THREADS = 2
 _NICENESS = 10
 
 
@@ -25,7 +27,7 @@ async def quietly(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
 
 @lru_cache(maxsize=1)
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_THREADS, thread_name_prefix="quiet", initializer=_step_back)
+    return ThreadPoolExecutor(1, thread_name_prefix="quiet", initializer=_step_back)
 
 
 def _step_back() -> None:

@@ -21,7 +21,7 @@ Records: TypeAlias = NDArray[Any]
 """Array of `S32`, or of structures whose first field is `digest` (`S32`)."""
 
 RUN_BYTES = 64 * 1024 * 1024
-MERGE_BYTES = 64 * 1024 * 1024
+MERGE_BYTES = 32 * 1024 * 1024
 """What all blocks take together while runs are merged."""
 PIECE_BYTES = 2 * 1024 * 1024
 
