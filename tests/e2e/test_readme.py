@@ -59,7 +59,7 @@ def test_every_variable_of_the_readme_exists() -> None:
     """The table of settings names nothing that the product does not read."""
     known = {f"PBS_{name.upper()}" for name in Settings.model_fields}
     known |= {str(field.validation_alias) for field in Settings.model_fields.values() if field.validation_alias}
-    client = {"PBS_REPOSITORY", "PBS_PASSWORD", "PBS_FINGERPRINT"}
+    client = {"PBS_REPOSITORY", "PBS_PASSWORD", "PBS_FINGERPRINT", "PBS_API_URL", "PBS_API_TOKEN"}
     named = set(re.findall(r"\b(?:PBS|AWS)_[A-Z0-9_]*[A-Z0-9]\b", README)) - client
     assert {name for name in named if name not in known and not name.startswith("PBS_WORM")} <= {"PBS_ENCRYPTION_KEY"}
 
