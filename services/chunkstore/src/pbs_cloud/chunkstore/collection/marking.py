@@ -27,7 +27,7 @@ from pbs_cloud.runtime.database import Connection
 from pbs_cloud.runtime.quiet_threads import quietly
 
 _AT_ONCE = 2
-"""Runs that mark at the same time; the others wait. Each may need some 400 MiB (`SeenDigests`)."""
+"""Runs that mark at the same time; the others wait. Each may need some 450 MiB (`SeenDigests`)."""
 
 _DEAD = """
 SELECT id FROM session WHERE datastore_id = $1 AND state = 'active' AND lease_until <= clock_timestamp() ORDER BY id

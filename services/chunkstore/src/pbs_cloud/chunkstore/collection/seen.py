@@ -16,8 +16,8 @@ Words: TypeAlias = NDArray[np.uint64]
 _DIGEST = 4
 _MOST_SLOTS = 1 << 22
 _FEWEST_SLOTS = 1 << 10
-_LONGEST = 1 << 22
-"""Entries of an index that are kept to compare its successor with: at most 160 MiB."""
+_LONGEST = 1 << 23
+"""Entries of an index that are kept to compare its successor with: at most 320 MiB."""
 _ALL_EQUAL = 0x01010101
 
 
