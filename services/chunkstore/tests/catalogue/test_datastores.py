@@ -35,7 +35,7 @@ async def test_the_life_of_a_datastore(bench: Bench, admin: CallContext) -> None
         await stores.create(admin, "life", {}, reuse=False)
     assert taken.value.field == "name"
     shown = await store_of(bench, admin, "life")
-    assert shown == t.Datastore("life", {"comment": "first", "path": "/mnt/x"}, "filesystem", None)
+    assert shown == t.Datastore("life", {"comment": "first", "path": "/mnt/x"}, None)
 
     ref = t.GroupRef("life", "", "vm", "1")
     await bench.backup(admin, ref, TIME, {"a.blob": b"x" * 100})

@@ -114,7 +114,7 @@ async def test_stores_and_namespaces_through_the_socket(served: Served, tenant: 
     await client.update_datastore(admin, "tank", {"comment": "x"}, digest=digest)
     with pytest.raises(Conflict):
         await client.update_datastore(admin, "tank", {"comment": "x"}, ["comment"], digest)
-    assert (await client.datastore_status(admin, "tank", verbose=True)).backend_type == "filesystem"
+    assert (await client.datastore_status(admin, "tank", verbose=True)).used >= 0
     assert (await client.tenant_usage(admin)).storage_bytes >= 0
 
 

@@ -71,7 +71,7 @@ class MemoryStore:
         self.open.clear()
 
     async def list_datastores(self, ctx):
-        return (t.Datastore("store1", {}, "filesystem"),), ""
+        return (t.Datastore("store1", {}),), ""
 
     async def open_backup(self, ctx, group, backup_time, *, benchmark, process_id):
         if not ctx.caller.superuser:

@@ -95,7 +95,6 @@ class Datastore:
 
     name: str
     config: dict[str, str]
-    backend_type: str
     maintenance: str | None = None
 
 
@@ -114,7 +113,6 @@ class DatastoreStatus:
     used: int
     avail: int
     counts: tuple[TypeCount, ...]
-    backend_type: str
     active_readers: int
     active_writers: int
     gc_status: str | None = None

@@ -290,7 +290,7 @@ class DeleteDatastoreRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., destroy_data: _Optional[bool] = ..., digest: _Optional[str] = ...) -> None: ...
 
 class Datastore(_message.Message):
-    __slots__ = ("name", "config", "backend_type", "maintenance")
+    __slots__ = ("name", "config", "maintenance")
     class ConfigEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -300,13 +300,11 @@ class Datastore(_message.Message):
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     CONFIG_FIELD_NUMBER: _ClassVar[int]
-    BACKEND_TYPE_FIELD_NUMBER: _ClassVar[int]
     MAINTENANCE_FIELD_NUMBER: _ClassVar[int]
     name: str
     config: _containers.ScalarMap[str, str]
-    backend_type: str
     maintenance: str
-    def __init__(self, name: _Optional[str] = ..., config: _Optional[_Mapping[str, str]] = ..., backend_type: _Optional[str] = ..., maintenance: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., config: _Optional[_Mapping[str, str]] = ..., maintenance: _Optional[str] = ...) -> None: ...
 
 class ListDatastoresResponse(_message.Message):
     __slots__ = ("datastores", "digest")
@@ -337,13 +335,12 @@ class TypeCount(_message.Message):
     def __init__(self, backup_type: _Optional[str] = ..., groups: _Optional[int] = ..., snapshots: _Optional[int] = ...) -> None: ...
 
 class DatastoreStatus(_message.Message):
-    __slots__ = ("total", "used", "avail", "counts", "gc_status", "backend_type", "active_readers", "active_writers")
+    __slots__ = ("total", "used", "avail", "counts", "gc_status", "active_readers", "active_writers")
     TOTAL_FIELD_NUMBER: _ClassVar[int]
     USED_FIELD_NUMBER: _ClassVar[int]
     AVAIL_FIELD_NUMBER: _ClassVar[int]
     COUNTS_FIELD_NUMBER: _ClassVar[int]
     GC_STATUS_FIELD_NUMBER: _ClassVar[int]
-    BACKEND_TYPE_FIELD_NUMBER: _ClassVar[int]
     ACTIVE_READERS_FIELD_NUMBER: _ClassVar[int]
     ACTIVE_WRITERS_FIELD_NUMBER: _ClassVar[int]
     total: int
@@ -351,10 +348,9 @@ class DatastoreStatus(_message.Message):
     avail: int
     counts: _containers.RepeatedCompositeFieldContainer[TypeCount]
     gc_status: str
-    backend_type: str
     active_readers: int
     active_writers: int
-    def __init__(self, total: _Optional[int] = ..., used: _Optional[int] = ..., avail: _Optional[int] = ..., counts: _Optional[_Iterable[_Union[TypeCount, _Mapping]]] = ..., gc_status: _Optional[str] = ..., backend_type: _Optional[str] = ..., active_readers: _Optional[int] = ..., active_writers: _Optional[int] = ...) -> None: ...
+    def __init__(self, total: _Optional[int] = ..., used: _Optional[int] = ..., avail: _Optional[int] = ..., counts: _Optional[_Iterable[_Union[TypeCount, _Mapping]]] = ..., gc_status: _Optional[str] = ..., active_readers: _Optional[int] = ..., active_writers: _Optional[int] = ...) -> None: ...
 
 class TenantUsage(_message.Message):
     __slots__ = ("storage_bytes", "snapshot_count")

@@ -272,4 +272,4 @@ async def _require_idle(connection: Connection, store: Store) -> None:
 def _shown(ctx: CallContext, store: Store) -> t.Datastore:
     maintenance = store.maintenance(ctx.caller)
     text = None if maintenance is None else maintenance.text
-    return t.Datastore(store.name, dict(store.config), store.backend_type, text)
+    return t.Datastore(store.name, dict(store.config), text)

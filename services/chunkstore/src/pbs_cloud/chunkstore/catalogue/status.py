@@ -73,7 +73,6 @@ class StoreStatus:
             used=used,
             avail=avail,
             counts=counts,
-            backend_type=store.backend_type,
             active_readers=readers,
             active_writers=writers,
             gc_status=json.dumps(store.gc_status or NO_GC) if full else None,
