@@ -293,6 +293,18 @@ SCENARIOS = [
          ("B", _DELETE, DIGESTS[0]), ("B", "roll back")],
     ),
     Scenario(
+        "a repeatable read must not remove files that were changed",
+        [("A", "begin"), ("B", "begin isolated"), ("B", _TOTAL),
+         ("A", "UPDATE snapshot_file SET size = 99 WHERE snapshot_id = 2"), ("A", "commit"),
+         ("B", "DELETE FROM snapshot WHERE id = 2"), ("B", "roll back")],
+    ),
+    Scenario(
+        "a repeatable read names a row that was changed",
+        [("A", "begin"), ("B", "begin isolated"), ("B", _TOTAL),
+         ("A", "UPDATE snapshot SET manifest = 'x' WHERE id = 2"), ("A", "commit"),
+         ("B", _PIN, 2, SESSIONS[1]), ("B", "roll back")],
+    ),
+    Scenario(
         "two take different new backups",
         _two(("A", new_backups._TAKE), ("B", new_backups._TAKE)),
         schema="gc",

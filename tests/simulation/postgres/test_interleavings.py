@@ -2,128 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+import random
 
-import asyncpg
 import pytest
-import pytest_asyncio
-from simulation.postgres.both import Clock, ModelSession, RealSession, failure, rows_of, settled
-from simulation.postgres.content import fill
-from simulation.postgres.random_arguments import KNOWN
+from simulation.postgres.both import Clock
+from simulation.postgres.interleaving import Server, on_model
+from simulation.postgres.random_arguments import Arguments
 from simulation.postgres.scenarios import SCENARIOS, Scenario, Step
-from simulation.postgres.server import clear
-from testkit.servers import PostgresServer
+from simulation.postgres.statements_of_services import all_statements
 from testkit.simulator.postgres import SimPostgres
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-_PATIENCE_SECONDS = 10.0
-_POLL_SECONDS = 0.003
-_DEADLOCK_SECONDS = 0.03
-Trace = list[tuple[str, dict[str, Any], list[str]]]
-"""For each step: whose it was, what ended with it (by session), who waits after it."""
-
-
-async def _work(session: Any, connections: dict[str, Any], name: str, step: Step) -> Any:
-    """Do one step: its answer, or the class of its error."""
-    what = step[1]
-    try:
-        if what in ("begin", "begin isolated"):
-            connections[name] = await session.begin("*", isolated=what == "begin isolated")
-            return None
-        if what in ("commit", "roll back"):
-            return await session.end(commit=what == "commit")
-        connection = connections[name]
-        if what.lstrip().startswith(("SELECT", "WITH")) or "RETURNING" in what:
-            return rows_of(await connection.fetch(what, *step[2:]), KNOWN)
-        return await connection.execute(what, *step[2:])
-    except asyncpg.PostgresError as error:
-        return failure(error)
-
-
-async def _trace(
-    scenario: Scenario, sessions: dict[str, Any], settle: Callable[[int, dict[str, asyncio.Task[Any]]], Awaitable[None]]
-) -> Trace:
-    """Run a scenario; `settle(step, running)` waits until nobody can go on."""
-    connections: dict[str, Any] = {}
-    running: dict[str, asyncio.Task[Any]] = {}
-    trace: Trace = []
-    for number, step in enumerate(scenario.steps):
-        name = step[0]
-        assert name not in running, f"{scenario.name}: {name} still waits at step {number}: {trace}"
-        running[name] = asyncio.create_task(_work(sessions[name], connections, name, step))
-        await settle(number, running)
-        ended = {who: running.pop(who).result() for who in sorted(running) if running[who].done()}
-        trace.append((name, ended, sorted(running)))
-    assert not running, f"{scenario.name}: {sorted(running)} wait for ever: {trace}"
-    return trace
-
-
-async def on_model(scenario: Scenario) -> Trace:
-    """What the model does."""
-    postgres = SimPostgres(Clock())
-    names = sorted({step[0] for step in scenario.steps})
-    sessions = {name: ModelSession(postgres, scenario.schema) for name in names}
-    await fill(await sessions["A"].begin("*"), scenario.schema)
-    await sessions["A"].end(commit=True)
-    return await _trace(scenario, sessions, lambda _, __: settled())
-
-
-class Server:
-    """Sessions of one schema on the server."""
-
-    def __init__(self, schema: str, sessions: dict[str, RealSession]) -> None:
-        self.schema = schema
-        self.sessions = sessions
-
-    async def trace(self, scenario: Scenario, expected: Trace) -> Trace:
-        """What Postgres does; `expected` says for what to look, an answer too many or too few is found all the same."""
-        first = self.sessions["A"]
-        await clear(first, self.schema)
-        await fill(await first.begin("*"), self.schema)
-        await first.end(commit=True)
-
-        async def settle(number: int, running: dict[str, asyncio.Task[Any]]) -> None:
-            waits = expected[number][2]
-            deadline = time.monotonic() + _PATIENCE_SECONDS
-            while time.monotonic() < deadline:
-                wrong = [name for name, task in running.items() if task.done() is (name in waits)]
-                if not wrong and await self._blocked(waits):
-                    break
-                await asyncio.sleep(_POLL_SECONDS)
-            if waits and scenario.deadlock:
-                await asyncio.sleep(2 * _DEADLOCK_SECONDS)
-
-        return await _trace(scenario, self.sessions, settle)
-
-    async def _blocked(self, names: list[str]) -> bool:
-        """Whether all of some sessions wait for others."""
-        pids = [self.sessions[name].connection.get_server_pid() for name in names]
-        if not pids:
-            return True
-        watcher = self.sessions["watcher"].connection
-        return bool(
-            await watcher.fetchval("SELECT bool_and(pg_blocking_pids(p) <> '{}') FROM unnest($1::int[]) p", pids)
-        )
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def servers(postgres: PostgresServer, real_databases: dict[str, str]) -> AsyncIterator[dict[str, Server]]:
-    """Sessions of both schemas."""
-    found: dict[str, Server] = {}
-    admin = await asyncpg.connect(postgres.url)
-    for schema, url in real_databases.items():
-        await admin.execute(f"ALTER ROLE pbs_{schema} SET deadlock_timeout = '{_DEADLOCK_SECONDS}s'")
-        sessions = {name: await RealSession.connect(url, schema) for name in ("A", "B", "C", "watcher")}
-        found[schema] = Server(schema, sessions)
-        await admin.execute(f"ALTER ROLE pbs_{schema} RESET deadlock_timeout")
-    yield found
-    for server in found.values():
-        for session in server.sessions.values():
-            await session.connection.close()
-    await admin.close()
+RANDOM = 50
+_TABLES = ("chunk", "session", "snapshot", "usage_counter", "datastore", "gc_run", "backup_group", "pin", "outbox")
+_CHANGES = ("UPDATE", "INSERT", "DELETE", "FOR ")
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name.replace(" ", "-"))
@@ -131,3 +23,42 @@ async def test_same_interleaving(servers: dict[str, Server], scenario: Scenario)
     expected = await on_model(scenario)
     assert sorted({name for _, _, waits in expected for name in waits}) == sorted(scenario.waits)
     assert await servers[scenario.schema].trace(scenario, expected) == expected
+
+
+def _contended() -> list[tuple[str, Arguments]]:
+    """Statements that lock or change something, with arguments that mostly name the same rows."""
+    storage = SimPostgres(Clock()).storage("chunkstore")
+    return [
+        (found.text, Arguments(found.text, storage.statement(found.text).types, narrow=True))
+        for found in all_statements()
+        if found.schema == "chunkstore"
+        and "staged_" not in found.text
+        and any(word in found.text for word in _TABLES)
+        and any(word in found.text for word in _CHANGES)
+    ]
+
+
+def _drawn(statements: list[tuple[str, Arguments]], seed: int) -> Scenario:
+    """Two transactions: B begins after A has done something, and goes on when A has ended."""
+    rng = random.Random(seed)
+
+    def steps(*names: str) -> list[Step]:
+        text, arguments = rng.choice(statements)
+        return [(name, text, *arguments.make(rng)) for name in names]
+
+    both = steps("A", "B") if rng.random() < 0.6 else [*steps("A"), *steps("B")]
+    begins: list[Step] = [("A", "begin"), ("B", rng.choice(["begin", "begin", "begin isolated"]))]
+    end: Step = ("A", rng.choice(["commit", "commit", "roll back"]))
+    return Scenario(f"random {seed}", [*begins, *steps("A"), *both, end, *steps("B"), ("B", "commit")])
+
+
+async def test_same_random_interleavings(servers: dict[str, Server]) -> None:
+    statements = _contended()
+    waited = 0
+    for seed in range(RANDOM):
+        scenario = _drawn(statements, seed)
+        expected = await on_model(scenario)
+        waited += any(waits for _, _, waits in expected)
+        found = await servers["chunkstore"].trace(scenario, expected)
+        assert found == expected, f"{scenario}"
+    assert waited > RANDOM // 10

@@ -17,7 +17,7 @@ from simulation.postgres.statements_of_services import all_statements
 from testkit.simulator.postgres import SimPostgres
 from testkit.simulator.postgres.statements import Statement
 
-ROUNDS = 12
+ROUNDS = 8
 TRANSACTIONS = 60
 _ORDERED = "ORDER BY"
 # which of several new rows gets which number is the server's choice

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import asyncpg
 from testkit.simulator.postgres.catalog import ForeignKey
-from testkit.simulator.postgres.failures import postgres_error
+from testkit.simulator.postgres.failures import not_serializable, postgres_error
 from testkit.simulator.postgres.locks import BLOCK, KEY_SHARE, UPDATE, lock
 from testkit.simulator.postgres.rows import Row, TableRows, Version
 from testkit.simulator.postgres.scope import Context
@@ -75,6 +75,7 @@ class ParentCheck:
                     table_name=key.table.name,
                     constraint_name=key.name,
                 )
+            _require_unchanged(context, newest)
             children.delete(newest, who)
             context.due += [ParentCheck(other, newest) for other in key.table.referenced_by]
 
@@ -84,6 +85,13 @@ class ParentCheck:
         if newest is None or [newest.values[column] for column in self.key.columns] != wanted:
             return None
         return newest
+
+
+def _require_unchanged(context: Context, newest: Version) -> None:
+    """Raises asyncpg.SerializationError in a repeatable read whose snapshot does not have this version."""
+    who, by = context.transaction, newest.by
+    if who.isolated and by is not who and by.commit > context.snapshot:
+        raise not_serializable("update")
 
 
 Due: TypeAlias = ChildCheck | ParentCheck
