@@ -10,6 +10,8 @@ Part = Callable[["Allowance"], Awaitable[list[str]]]
 
 PARTS: dict[str, str] = {
     "simulator": "soak.simulator:run",
+    "faults": "soak.faults:walk",
+    "kills": "soak.faults:kills",
 }
 """Name -> `module:function`; the function is a `Part`. Parts run one after the other, each with its share of time."""
 

@@ -1,0 +1,70 @@
+"""Call sites at which no fault of its own is provoked, each with its reason."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+
+from testkit.faults.sites import Site
+
+_NO_ACT = "has no act yet: its own tests provoke failures"
+_BUCKET = "buckets only: the acts play on a directory"
+_SECOND_FAULT = "only reached while another fault strikes; the walk comes by there, but strikes nothing on top of it"
+EXEMPT = {
+    "runtime/migrations.py:*": "before the product serves; the command says whether it worked",
+    "runtime/database.py:_connect:*": "waits for the database for ever: its own tests take the server away",
+    "runtime/database.py:ping:*": "its answer is whether the database can be reached",
+    "runtime/bus.py:_connect_for_ever:*": "waits for NATS for ever: its own tests take the server away",
+    "runtime/bus.py:_subscribe:*": "only of a bus that is connected before it is asked to listen",
+    "runtime/bus.py:hint:*": "a hint may be lost by definition",
+    "runtime/bus.py:_pull_subscription:*": "at the start of a process, again and again until it works",
+    "runtime/bus.py:_ensure_stream:*": "at the start of a process, again and again until it works",
+    "runtime/bus.py:nak:*": _SECOND_FAULT,
+    "runtime/bus.py:_read:*": "only for a message that nobody of ours has written",
+    "auth/openid/flow.py:*": "needs an OpenID provider: walked by the tests of that flow",
+    "auth/db/openid.py:*_login:*": "needs an OpenID provider",
+    "auth/login.py:_second_step:*": "needs a device with one-time codes: tests of second factors",
+    "auth/login_guard.py:*": "waits of seconds after failed logins: tests of logins",
+    "auth/db/attempts.py:*": "waits of seconds after failed logins: tests of logins",
+    "auth/second_factor.py:*": "needs a device with one-time codes",
+    "auth/db/factors.py:*": "needs a device with one-time codes, or is reached by the calls on recovery keys",
+    "auth/keys.py:_read:*": "only for keys of an earlier version",
+    "auth/user_service.py:_find:*": "one line with two transactions, of which the other is struck",
+    "billing/webhooks/queue.py:forget_old:*": "only with deliveries older than a month",
+    "chunkstore/catalogue/background.py:_renew:*": "every 15 s of a task that lasts so long",
+    "chunkstore/catalogue/closing.py:_end_tasks:*": "only with tasks of the dead: reached by restarts during the walk",
+    "chunkstore/catalogue/finish.py:_locked_until:*": "retention locks are off unless an operator sets them",
+    "chunkstore/catalogue/retention.py:*": "retention locks are off unless an operator sets them",
+    "chunkstore/catalogue/session_files.py:_require_live:*": _SECOND_FAULT,
+    "chunkstore/chunks/claim_db.py:forget:*": _SECOND_FAULT,
+    "chunkstore/chunks/claim_db.py:live_among:*": _SECOND_FAULT,
+    "chunkstore/chunks/publishing.py:_storage_failed:*": _SECOND_FAULT,
+    "chunkstore/chunks/claim_db.py:used_bytes:*": "asked once a second, kept in between",
+    "chunkstore/chunks/stores.py:start:*": "at the start of a process, which fails and is started again",
+    "chunkstore/chunks/stores.py:release_removed:*": "every 30 s; what fails is done in the next round",
+    "chunkstore/chunks/service.py:get_into:*": "shared memory between processes: the rounds of kills read through it",
+    "chunkstore/chunks/service.py:_second_look:*": _SECOND_FAULT,
+    "chunkstore/chunks/store.py:_forget:*": _SECOND_FAULT,
+    "chunkstore/collection/condemning.py:transaction:*": "an alias of the transactions in chunk_rows",
+    "chunkstore/collection/marking.py:_mark_one:*": "an index that is not read ahead: moved in between (races)",
+    "chunkstore/collection/sweeping.py:transaction:*": _BUCKET,
+    "chunkstore/collection/lost.py:*": _NO_ACT,
+    "chunkstore/collection/orphans.py:_exists:*": _BUCKET,
+    "chunkstore/catalogue/removal.py:_let_rest:*": _BUCKET,
+    "chunkstore/catalogue/removal.py:_remove_rows:*": _BUCKET,
+    "chunkstore/maintenance/adopt_bucket.py:*": _BUCKET,
+    "chunkstore/maintenance/reimport.py:*": _NO_ACT,
+    "chunkstore/maintenance/importing.py:_insert_store:*": "one of its two statements is for re-imports",
+    "chunkstore/maintenance/adopt.py:_find:*": "only a directory with a mark: an adoption that is repeated",
+    "chunkstore/maintenance/importing.py:_judge:*": _BUCKET,
+}
+
+
+_UNUSED_SETTINGS = {"retain_until": "retention locks are off unless an operator sets them: tests of retention"}
+
+
+def reason(site: Site) -> str | None:
+    """Why nothing strikes there; None if something must."""
+    for word, why in _UNUSED_SETTINGS.items():
+        if word in site.guard:
+            return why
+    return next((why for pattern, why in EXEMPT.items() if fnmatch(str(site), pattern)), None)
