@@ -59,6 +59,7 @@ KNOWN: dict[str, list[Any]] = {
     "network": [["192.168.7.0/24"]],
     "tenant_id": ["default"],
     "digest": ["0" * 64],
+    "expire": [0, 1 << 62],
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from pbs_cloud.contracts.billing import StoreHistory
 from pbs_cloud.contracts.errors import Unavailable
 from pbs_cloud.gateway.rest.calls import Call
+from pbs_cloud.gateway.rest.endpoints.shared import LAST_SECOND
 from pbs_cloud.runtime.logging import get_logger
 
 STEPS: Final = {"hour": 60, "day": 60, "week": 1800, "month": 1800, "year": 21_600, "decade": 604_800}
@@ -17,8 +18,6 @@ SLOTS: Final = {"hour": 60, "day": 1440, "week": 336, "month": 1440, "year": 146
 MONTH_SLOTS: Final = 1440
 MONTH_STEP: Final = 1800
 LEAST_POINTS: Final = 7
-_LATEST: Final = 253_402_300_799
-"""The last second of the year 9999."""
 log = get_logger(__name__)
 
 
@@ -83,4 +82,4 @@ def full_date(known: list[tuple[int, float]]) -> int:
     if not spread or not together:
         return 0
     reached = origin + mean_time + (1 - mean_ratio) * spread / together
-    return int(reached) if 0 < reached <= _LATEST else 0
+    return int(reached) if 0 < reached <= LAST_SECOND else 0

@@ -21,6 +21,7 @@ STORE_PRUNE: Final = (P.DATASTORE_PRUNE,)
 STORE_READ: Final = (P.DATASTORE_READ,)
 STORE_VERIFY: Final = (P.DATASTORE_VERIFY,)
 
+LAST_SECOND: Final = 253_402_300_799
 BACKEND_TYPE: Final = "filesystem"
 """Whatever holds the bytes: it only decides whether user interfaces show pages for a bucket (rest-api C.4)."""
 
@@ -56,8 +57,8 @@ def without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def rfc3339(seconds: int | None) -> str | None:
-    """``2026-03-01T09:00:00Z``; None stays None."""
-    return None if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    """``2026-03-01T09:00:00Z``; None stays None; what comes after the year 9999 is its last second."""
+    return None if seconds is None else f"{datetime.fromtimestamp(min(seconds, LAST_SECOND), UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def digest_of(value: Any) -> str:
