@@ -17,6 +17,7 @@ from testkit.servers import S3Server
 from benchmarks.checking import checking_seconds_per_gb
 from benchmarks.cpu import peak_memory
 from benchmarks.data import CHUNK, compressed_chunks, encrypted_chunks
+from benchmarks.listing import Shape
 from benchmarks.report import render
 from benchmarks.scenarios import Bench, Figure
 
@@ -36,7 +37,9 @@ def _figures(bench: Bench, size: int, snapshots: int) -> Iterator[Figure]:
     figure.note = f"zstd and SHA-256 {pure:.2f}, everything else {figure.server_seconds_per_gb - pure:.2f} s/GB"
     yield figure
     if snapshots:
-        yield bench.listing(snapshots, backup_id)
+        few, many = Shape(100, snapshots // 100), Shape(snapshots // 10, 10)
+        yield from bench.listings([few, many], backup_id)
+        yield from bench.upload_beside_lists(2 * size, many)
     yield bench.yardstick(2 * size)
 
 

@@ -1,8 +1,9 @@
-"""A datastore with very many snapshots, and the call that lists them."""
+"""Namespaces with very many snapshots, and the call that lists them."""
 
 import json
 import ssl
 import urllib.request
+from dataclasses import dataclass
 
 import asyncpg
 from testkit.product import ProductServer
@@ -10,20 +11,40 @@ from testkit.product import ProductServer
 _CONTEXT = ssl._create_unverified_context()
 
 
-def fetch_snapshots(product: ProductServer, at_least: int) -> int:
-    """One `GET snapshots` of datastore ``default``: bytes of the answer, which must list so many."""
-    url = f"{product.url}/api2/json/admin/datastore/default/snapshots"
-    request = urllib.request.Request(url, headers={"authorization": product.authorization})
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How the snapshots of a namespace are spread."""
+
+    groups: int
+    each: int
+
+    @property
+    def ns(self) -> str:
+        """A namespace of its own."""
+        return f"list{self.groups}x{self.each}"
+
+
+def call(product: ProductServer, method: str, path: str) -> bytes:
+    """Body of a call below ``/api2/json`` on datastore ``default``."""
+    url = f"{product.url}/api2/json/admin/datastore/default/{path}"
+    request = urllib.request.Request(url, headers={"authorization": product.authorization}, method=method)
     with urllib.request.urlopen(request, context=_CONTEXT, timeout=120) as answer:
-        body = answer.read()
+        body: bytes = answer.read()
+    return body
+
+
+def fetch_snapshots(product: ProductServer, shape: Shape) -> int:
+    """One `GET snapshots` of the shape's namespace: bytes of the answer, which must list them all."""
+    body = call(product, "GET", f"snapshots?ns={shape.ns}")
     listed = len(json.loads(body)["data"])
-    if listed < at_least:
-        raise AssertionError(f"{listed} snapshots listed instead of {at_least}")
+    if listed != shape.groups * shape.each:
+        raise AssertionError(f"{listed} snapshots listed instead of {shape}")
     return len(body)
 
 
-async def multiply_snapshot(product: ProductServer, backup_id: str, wanted: int) -> int:
-    """Copy the rows of a committed snapshot: ``wanted`` more of its group, all with its files; rows added."""
+async def multiply_snapshot(product: ProductServer, backup_id: str, shape: Shape) -> None:
+    """Copy the rows of a committed snapshot, with its files, into a new namespace of that shape."""
+    call(product, "POST", f"namespace?name={shape.ns}")
     socket = product.data_dir / "data" / "run" / "pg"
     connection = await asyncpg.connect(host=str(socket), port=5432, user="pbs_admin", database="postgres")
     try:
@@ -31,23 +52,29 @@ async def multiply_snapshot(product: ProductServer, backup_id: str, wanted: int)
         template = await connection.fetchrow(
             "SELECT s.* FROM snapshot s JOIN backup_group g ON g.id = s.group_id WHERE g.backup_id = $1", backup_id
         )
-        files = await connection.fetch("SELECT * FROM snapshot_file WHERE snapshot_id = $1", template["id"])
-        columns = ", ".join(name for name in dict(template) if name not in ("id", "backup_time"))
-        others = ", ".join(f"f.{name}" for name in dict(files[0]) if name != "snapshot_id")
+        file = await connection.fetchrow("SELECT * FROM snapshot_file WHERE snapshot_id = $1", template["id"])
+        columns = ", ".join(f"t.{name}" for name in dict(template) if name not in ("id", "group_id", "backup_time"))
+        others = ", ".join(f"f.{name}" for name in dict(file) if name != "snapshot_id")
         async with connection.transaction():
             await connection.execute(
-                f"INSERT INTO snapshot (backup_time, {columns}) SELECT 1000000 + n, {columns} "
-                "FROM snapshot, generate_series(1, $2::int) n WHERE id = $1",
-                template["id"],
-                wanted,
-            )
+                "INSERT INTO backup_group (tenant_id, datastore_id, namespace_id, backup_type, backup_id, owner) "
+                "SELECT g.tenant_id, g.datastore_id, n.id, g.backup_type, 'g' || k, g.owner "
+                "FROM backup_group g, namespace n, generate_series(1, $3::int) k "
+                "WHERE g.id = $1 AND n.datastore_id = g.datastore_id AND n.path = $2",
+                template["group_id"], shape.ns, shape.groups,
+            )  # fmt: skip
+            await connection.execute(
+                f"INSERT INTO snapshot (group_id, backup_time, {columns.replace('t.', '')}) "
+                f"SELECT g.id, 1000000 + k, {columns} FROM snapshot t, generate_series(1, $3::int) k, backup_group g "
+                "JOIN namespace n ON n.id = g.namespace_id WHERE t.id = $1 AND n.path = $2",
+                template["id"], shape.ns, shape.each,
+            )  # fmt: skip
             await connection.execute(
                 f"INSERT INTO snapshot_file (snapshot_id, {others.replace('f.', '')}) SELECT s.id, {others} "
-                "FROM snapshot s, snapshot_file f WHERE f.snapshot_id = $1 AND s.group_id = $2 AND s.id <> $1",
-                template["id"],
-                template["group_id"],
-            )
-        await connection.execute("ANALYZE snapshot; ANALYZE snapshot_file")
-        return wanted * (1 + len(files))
+                "FROM snapshot s JOIN backup_group g ON g.id = s.group_id JOIN namespace n ON n.id = g.namespace_id, "
+                "snapshot_file f WHERE f.snapshot_id = $1 AND n.path = $2",
+                template["id"], shape.ns,
+            )  # fmt: skip
+        await connection.execute("ANALYZE backup_group; ANALYZE snapshot; ANALYZE snapshot_file")
     finally:
         await connection.close()

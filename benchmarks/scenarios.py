@@ -5,23 +5,28 @@ import hashlib
 import json
 import secrets
 import struct
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from testkit.product import ProductServer
 
 from benchmarks.cpu import difference, tree_seconds
-from benchmarks.data import CHUNK, Chunk
+from benchmarks.data import CHUNK, Chunk, encrypted_chunks
 from benchmarks.frames import header_block
-from benchmarks.listing import fetch_snapshots, multiply_snapshot
+from benchmarks.listing import Shape, fetch_snapshots, multiply_snapshot
 from benchmarks.load import LoadSession, Request
 from benchmarks.yardstick import raw_tls
 from pbs_cloud.formats import blob
 
 _FORM = "application/x-www-form-urlencoded"
 IN_FLIGHT = 16
+LIST_PAUSE = 10.0
+"""Seconds between lists beside an upload: more often than any exporter or GUI polls."""
 
 
 @dataclass(slots=True)
@@ -135,20 +140,47 @@ class Bench:
         session.close()
         return figure
 
-    def listing(self, snapshots: int, backup_id: str) -> Figure:
-        """`GET snapshots` of a datastore with that many snapshots: the median of five calls."""
-        added = asyncio.run(multiply_snapshot(self.product, backup_id, snapshots))
-        seconds, sizes = [], []
-        named = {**self.product.pids(), "supervisor": self.product.supervisor_pid}
-        before = tree_seconds(named)
+    def listings(self, shapes: list[Shape], backup_id: str) -> list[Figure]:
+        """`GET snapshots` of namespaces with as many snapshots in other shapes: medians of calls in turn."""
+        for shape in shapes:
+            asyncio.run(multiply_snapshot(self.product, backup_id, shape))
+            fetch_snapshots(self.product, shape)
+        measured: dict[Shape, list[Figure]] = {shape: [] for shape in shapes}
         for _ in range(5):
-            started = time.monotonic()
-            sizes.append(fetch_snapshots(self.product, at_least=snapshots))
-            seconds.append(time.monotonic() - started)
-        used = {name: value / 5 for name, value in difference(before, tree_seconds(named)).items()}
-        figure = Figure(f"REST list of {snapshots} snapshots", sizes[0], sorted(seconds)[2], used)
-        figure.note = f"{added} rows added"
-        return figure
+            for shape in shapes:
+                measured[shape].append(self.measure("", partial(fetch_snapshots, self.product, shape)))
+        figures = []
+        for shape, calls in measured.items():
+            median = sorted(calls, key=lambda figure: figure.seconds)[2]
+            median.name = f"REST list of {shape.groups} x {shape.each} snapshots"
+            figures.append(median)
+        for figure in figures[1:]:
+            figure.note = f"{figure.seconds / figures[0].seconds:.2f} of the first shape's time"
+        return figures
+
+    def upload_beside_lists(self, size: int, shape: Shape) -> list[Figure]:
+        """The same new image alone and beside one list after the other, in turn: medians of three."""
+        alone, beside, lists = [], [], 0
+        for _ in range(3):
+            alone.append(self.upload("upload, encrypted, alone", encrypted_chunks(size // CHUNK))[0])
+            stop = threading.Event()
+            with ThreadPoolExecutor(1) as pool:
+                asking = pool.submit(self._lists_until, stop, shape)
+                beside.append(self.upload("upload, encrypted, beside lists", encrypted_chunks(size // CHUNK))[0])
+                stop.set()
+                lists += asking.result()
+        figures = [sorted(found, key=lambda figure: figure.seconds)[1] for found in (alone, beside)]
+        slower = figures[1].seconds / figures[0].seconds - 1
+        figures[1].note = f"{100 * slower:.0f} % slower; one list every {LIST_PAUSE:.0f} s, {lists} in three runs"
+        return figures
+
+    def _lists_until(self, stop: threading.Event, shape: Shape) -> int:
+        done = 0
+        while not stop.is_set():
+            fetch_snapshots(self.product, shape)
+            done += 1
+            stop.wait(LIST_PAUSE)
+        return done
 
     def _next(self) -> int:
         self._time += 1
