@@ -48,16 +48,16 @@ def s3_bucket(s3: S3Server) -> str:
 
 @pytest.fixture(scope="session")
 def product() -> Iterator[ProductServer]:
-    """The whole product on local storage, shared by the tests of this process: use names of your own."""
-    server = ProductServer().start()
+    """The whole product on local storage, one gateway worker, shared by this process: use names of your own."""
+    server = ProductServer({"PBS_GATEWAY_WORKERS": "1"}).start()
     yield server
     server.close()
 
 
 @pytest.fixture(scope="session")
 def product_on_s3(s3: S3Server) -> Iterator[ProductServer]:
-    """The same on object storage."""
-    server = ProductServer(s3.environment(s3.new_bucket())).start()
+    """The same on object storage with four gateway workers."""
+    server = ProductServer({**s3.environment(s3.new_bucket()), "PBS_GATEWAY_WORKERS": "4"}).start()
     yield server
     server.close()
 
