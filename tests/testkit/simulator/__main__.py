@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from testkit.simulator.run import Result, minimise, run_script, run_seed, seeds_
 from testkit.simulator.script import Script
 
 _MOST_FAILURES = 5
+_ORDERS = 40
+"""A story that shows a mutant is tried in so many orders: a change of the services changes what meets what."""
 
 
 def main() -> int:
@@ -57,17 +60,23 @@ def _find(mutant: str, first: int, count: int, keep: Path | None) -> int:
 
 
 def _run_known(known: dict[str, Any], *, mutated: bool) -> int:
-    """Every mutant must do harm in its story; without mutants no story may."""
+    """Every mutant must do harm in its story, in one of some orders of events; without mutants no story may."""
     bad = 0
-    if mutated:
-        for name in MUTANTS.keys() - known.keys():
-            print(f"{name}: no story shows it")
-            bad += 1
+    for name in MUTANTS.keys() - known.keys():
+        print(f"{name}: no story shows it")
+        bad += 1
     for name, entry in known.items():
-        result = run_script(Script.from_json(entry["script"]), name if mutated else None)
-        if result.ok is mutated:
-            print(f"{name}: {result.text or 'no harm is done'}")
+        script = Script.from_json(entry["script"])
+        if mutated:
+            orders = (replace(script, seed=script.seed + number) for number in range(_ORDERS))
+            harm = next((found for order in orders if not (found := run_script(order, name)).ok), None)
+            if harm is None:
+                print(f"{name}: no harm is done")
+                bad += 1
+        elif not (result := run_script(script)).ok:
+            print(f"{name}: {result.text}")
             bad += 1
+    print(f"{len(known)} stories, {bad} wrong")
     return 1 if bad else 0
 
 

@@ -27,7 +27,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A rule that is not kept. `rule`: what of formats 9.9 it breaks; `loses`: data; else garbage stays, or a second wall holds."""
+    """A rule that is not kept.
+
+    `rule`: what of formats 9.9 it breaks; `loses`: data; else garbage stays, or a second wall holds.
+    """
 
     rule: str
     changes: tuple[Change, ...]
@@ -52,10 +55,6 @@ MUTANTS: dict[str, Mutant] = {
             Change("catalogue.removal:require_unpinned", "    if pins:\n", "    if False:\n"),
         ),
         loses=False,
-    ),
-    "base-not-locked": Mutant(
-        "the base's row is locked from its choice until it is pinned",
-        (Change("catalogue.open_backup:_choose_base", " FOR KEY SHARE", ""),),
     ),
     "vanished-index-skipped": Mutant(
         "an index that vanished makes the mark list all snapshots again",
@@ -148,17 +147,6 @@ MUTANTS: dict[str, Mutant] = {
             ),
         ),
     ),
-    "local-delete-unlocked": Mutant(
-        "in a directory objects are deleted under the locks of their digests, and only rows that are still ours",
-        (
-            Change("collection.sweeping:Sweeping._exclusive", "if store.local:", "if False:"),
-            Change(
-                "collection.sweeping:Sweeping._sweep",
-                "await self._still_ours(store, picked) if store.local else picked",
-                "picked",
-            ),
-        ),
-    ),
     "live-before-durable": Mutant(
         "a row goes live only when its object is stored",
         (
@@ -185,16 +173,6 @@ MUTANTS: dict[str, Mutant] = {
         (
             Change("chunks.store:ChunkStore.flush", "await self._publisher.flush()", "return"),
             Change("catalogue.session_files:SessionFiles._require_live", "if waiting and", "if False and"),
-        ),
-    ),
-    "owner-not-checked": Mutant(
-        "only the owner of a row sets it live",
-        (
-            Change(
-                "chunks.claim_db:_PUBLISH",
-                " AND chunk.owner_session = given.owner\n  AND chunk.writer = $7 AND chunk.state IN (1, 3)",
-                " AND ($7::uuid IS NOT NULL) AND (given.owner IS NOT NULL)",
-            ),
         ),
     ),
     "commit-without-lease": Mutant(

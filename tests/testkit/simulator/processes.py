@@ -256,7 +256,7 @@ class Product:
         for digest, bad, size, changed in list(chunk_objects(self.directory)):
             yield orphans.StoredObject(digest, bad, size, EPOCH + changed)
 
-    def _unlink_bad(self, _deleter: Any, digests: Any) -> None:
+    def _unlink_bad(self, digests: Any) -> None:
         from pbs_cloud.formats import layout
 
         for digest in digests:
