@@ -60,6 +60,12 @@ async def test_without_credentials_everything_but_the_public_is_401(api: Api) ->
     assert (await api.client.get("/api2/json/ping")).json() == {"data": {"pong": True}}
 
 
+async def test_line_breaks_in_paths_are_like_any_other_byte(api: Api) -> None:
+    for path in ("/api2/json/version%0A", "/api2/json/access/users/a%0Ab@pbs"):
+        assert (await api.client.get(path)).status_code == 401, path
+    assert (await api.client.get("/api2/json/access/users/a%0Ab@pbs", headers=api.root)).status_code == 400
+
+
 async def test_known_and_unknown_paths(api: Api) -> None:
     version = await api.client.get("/api2/json/version", headers=api.root)
     assert version.headers["content-type"] == "application/json;charset=UTF-8"

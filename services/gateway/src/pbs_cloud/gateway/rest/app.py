@@ -59,7 +59,7 @@ def create_app(tree: ApiTree, settings: Settings, missing: Missing) -> FastAPI:
         """Outside of the API only GET exists."""
         return PlainTextResponse("invalid http method for path", 400 if error.status_code == 405 else error.status_code)
 
-    app.mount("/", tree)
+    app.router.default = tree  # a mount would not match paths with line breaks
     return app
 
 
