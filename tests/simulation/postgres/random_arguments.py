@@ -6,6 +6,7 @@ import random
 import uuid
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from simulation.postgres.both import NOW
@@ -109,11 +110,14 @@ def _column_of(node: exp.Expr, number: int) -> str:
     return ""
 
 
+_parsed = cache(parse_statement)
+
+
 class Arguments:
     """Makes arguments for one statement; `narrow`: of few values, so that different statements meet the same rows."""
 
     def __init__(self, text: str, types: Sequence[str | None], *, narrow: bool = False) -> None:
-        node = parse_statement(text)
+        node = _parsed(text)
         tables = [table.name for table in node.find_all(exp.Table)]
         self._narrow = narrow
         self._many = "ORDER BY condemned_at" in text or "ORDER BY" not in text

@@ -8,6 +8,7 @@ import pkgutil
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -70,7 +71,8 @@ def _formatted(node: ast.JoinedStr, module: ModuleType) -> Iterator[str]:
             return
 
 
-def all_statements() -> list[Found]:
+@cache
+def all_statements() -> tuple[Found, ...]:
     """Each text once."""
     found: dict[tuple[str, str], Found] = {}
     sources: list[tuple[str, ModuleType]] = [("chunkstore", outbox), ("gc", inbox)]
@@ -81,4 +83,4 @@ def all_statements() -> list[Found]:
             if _SQL.match(text) and not _PIECES.search(text.strip()) and "@" not in text:
                 place = f"{module.__name__.removeprefix('pbs_cloud.')}:{line}"
                 found.setdefault((schema, text), Found(schema, place, text))
-    return list(found.values())
+    return tuple(found.values())

@@ -221,8 +221,9 @@ async def test_clocks(hooks: Hooks, database: SimDatabase) -> None:
 )
 async def test_what_it_does_not_know_it_refuses(database: SimDatabase, text: str) -> None:
     async with database.tenant("t1") as connection:
-        with pytest.raises(UnsupportedSql):
+        with pytest.raises(UnsupportedSql) as found:
             await connection.fetch(text)
+    assert database.storage.refused == [str(found.value)]
 
 
 async def test_it_knows_all_statements_of_the_services(postgres: SimPostgres) -> None:

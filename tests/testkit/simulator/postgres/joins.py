@@ -231,7 +231,7 @@ def _rename(source: Source, node: exp.Table) -> None:
 
 
 def _inner(compilation: Compilation, outer: Scope | None, node: exp.Subquery, alias: str = "") -> Step:
-    from testkit.simulator.postgres.select import compile_query
+    from testkit.simulator.postgres.select import compile_query  # which needs this module for its own FROM
 
     only(node, "this", "alias")
     query = compile_query(compilation, node.this, outer)

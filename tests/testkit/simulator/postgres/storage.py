@@ -48,6 +48,8 @@ class Storage:
         self.tables = [TableRows(table) for table in self.catalog.tables.values()]
         self.commits = 0
         self.open: dict[Transaction, None] = {}
+        self.refused: list[str] = []
+        """What the model did not understand: a service may have swallowed the error."""
         self._compiled = _COMPILED.setdefault(schema, {})
         self._began = 0
         self._random = random.Random(seed)
@@ -86,7 +88,11 @@ class Storage:
         """The compiled statement of a text. Raises UnsupportedSql."""
         found = self._compiled.get(text)
         if found is None:
-            found = self._compiled[text] = compile_statement(self.catalog, text)
+            try:
+                found = self._compiled[text] = compile_statement(self.catalog, text)
+            except UnsupportedSql as error:
+                self.refused.append(str(error))
+                raise
         if len(self.tables) < len(self.catalog.tables):
             self.tables += [TableRows(table) for table in list(self.catalog.tables.values())[len(self.tables) :]]
         return found
@@ -126,7 +132,9 @@ class Storage:
             if statement.alone is not None:
                 return Outcome(rows := statement.alone.run(frame), len(rows))
             return await statement.run(frame)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, UnsupportedSql):
+                self.refused.append(str(error))
             transaction.failed = True
             self.roll_back(transaction)
             raise
