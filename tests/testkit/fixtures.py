@@ -76,6 +76,14 @@ def own_product() -> Iterator[Callable[..., ProductServer]]:
         server.close()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that use the shared product run in one process of pytest-xdist, so that it starts once."""
+    for item in items:
+        if "product" in getattr(item, "fixturenames", ()) and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group("product"))
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """A failed test shows the end of the product's log."""
