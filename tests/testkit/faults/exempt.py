@@ -50,6 +50,7 @@ EXEMPT = {
     "chunkstore/collection/lost.py:*": _NO_ACT,
     "chunkstore/collection/orphans.py:_exists:*": _BUCKET,
     "chunkstore/catalogue/removal.py:_let_rest:*": _BUCKET,
+    "chunkstore/catalogue/removal.py:holding_place:*": _BUCKET,
     "chunkstore/catalogue/removal.py:_remove_rows:*": _BUCKET,
     "chunkstore/maintenance/adopt_bucket.py:*": _BUCKET,
     "chunkstore/maintenance/reimport.py:*": _NO_ACT,

@@ -215,11 +215,21 @@ class Rounds:
             del self.kept[key]
         for key in sorted(listed):
             self.kept[key].certain = True
-            await self._answered(lambda key=key: self._restored(*key))
+            await self._answered(lambda key=key: self._restored_unless_pruned(rest, key))
             self.counts["checked"] += 1
+        await rest.close()
         for name in GROUPS:
             await self._answered(lambda name=name: self._back_up(name))
         await self._answered(self._sound)
+
+    async def _restored_unless_pruned(self, rest: Rest, key: tuple[str, int]) -> None:
+        """A prune whose client has gone may still be at work."""
+        try:
+            await self._restored(*key)
+        except Refused:
+            if not self.kept[key].doomed or key in await self._listed(rest):
+                raise
+            del self.kept[key]
 
     async def _answered(self, work: Callable[[], Awaitable[object]]) -> object:
         """The product was made ready again: by and by it must answer."""

@@ -19,6 +19,7 @@ from pbs_cloud.chunkstore.backends.local import LocalBackend
 from pbs_cloud.chunkstore.catalogue import main as catalogue_process
 from pbs_cloud.chunkstore.chunks import main as chunks_process
 from pbs_cloud.chunkstore.chunks import publishing
+from pbs_cloud.chunkstore.chunks.stores import StoreRegistry
 from pbs_cloud.chunkstore.collection import orphans
 from pbs_cloud.chunkstore.maintenance import objects, running
 from pbs_cloud.contracts.auth import AuthClient
@@ -118,7 +119,13 @@ class FaultWorld(Maintained):
     async def restart(self, name: str) -> None:
         """What the supervisor does after a kill: nothing of the old process has an effect any more."""
         self.part(name, Database)._closed = True  # the dead wait for nothing
+        opened = [
+            task for part in self.parts[name] if isinstance(part, StoreRegistry) for task in part._stores.values()
+        ]
         await self.stop_process(name)
+        for task in opened:
+            if task.done() and not task.cancelled() and task.exception() is None:
+                await task.result().backend.close()  # the kernel releases the locks of the dead
         self.layer.revive(name)
         await self.start_process(name)
 
