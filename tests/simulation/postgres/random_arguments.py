@@ -57,13 +57,13 @@ _BY_COLUMN: dict[str, list[Any]] = {
     "group_id": [1, 2, 3],
     "n": [1, 2, 3],
 }
-_STATES = {
+_STATES: dict[str, list[Any]] = {
     "chunk": [1, 2, 3, 4, 5],
     "session": ["active", "finished", "aborted", "expired"],
     "snapshot": ["open", "committed", "removing"],
     "datastore": ["creating", "active", "deleting", "removed"],
 }
-_KINDS = {
+_KINDS: dict[str, list[Any]] = {
     "chunk": [0, 1, 2],
     "session": ["backup", "benchmark", "reader", "move"],
     "snapshot_file": ["fixed", "dynamic", "blob"],

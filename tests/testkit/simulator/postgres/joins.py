@@ -192,8 +192,8 @@ def _of_tenant(slot: int, position: int) -> Compute:
     """The policy of nearly all tables, made by hand because it is asked for each row."""
 
     def compute(frame: Frame) -> bool:
-        tenant = frame[CONTEXT].transaction.tenant
-        return tenant == "*" or frame[slot][position] == tenant
+        tenant: str = frame[CONTEXT].transaction.tenant
+        return tenant == "*" or bool(frame[slot][position] == tenant)
 
     return compute
 
