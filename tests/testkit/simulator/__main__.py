@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="with --mutant: add the least script that shows it to this file")
     parser.add_argument("--known-mutants", type=Path, help="run every mutant on its script in this file")
     parser.add_argument("--unmutated", action="store_true", help="with --known-mutants: the rules as they are")
+    parser.add_argument("--progress", action="store_true", help="tell each seed that is done")
     given = parser.parse_args()
     if given.known_mutants is not None:
         return _run_known(json.loads(given.known_mutants.read_text()), mutated=not given.unmutated)
@@ -38,7 +39,7 @@ def main() -> int:
         return 0 if result.ok else 1
     if given.mutant is not None:
         return _find(given.mutant, given.first, given.count, given.keep)
-    return _run_all(given.first, given.count, short=not given.no_minimise)
+    return _run_all(given.first, given.count, short=not given.no_minimise, progress=given.progress)
 
 
 def _find(mutant: str, first: int, count: int, keep: Path | None) -> int:
@@ -80,10 +81,12 @@ def _run_known(known: dict[str, Any], *, mutated: bool) -> int:
     return 1 if bad else 0
 
 
-def _run_all(first: int, count: int, *, short: bool) -> int:
+def _run_all(first: int, count: int, *, short: bool, progress: bool) -> int:
     began, failures = time.perf_counter(), 0
     for seed in range(first, first + count):
         result = run_seed(seed)
+        if progress:
+            print("done", seed, flush=True)
         if result.ok:
             continue
         failures += 1
