@@ -93,7 +93,7 @@ class Bucket:
         if fate is Fate.REFUSED:
             await asyncio.sleep(self._delay())
             raise failures.GenericError("503 Slow Down")
-        told = fate in (Fate.ANSWERED, Fate.TWICE)
+        told = fate is Fate.ANSWERED  # what was answered does not strike again: all of formats 9.9 rests on that
         self._deliver(self._late() if fate is Fate.LATE else self._delay(), signed, effect, answer if told else None)
         if fate is Fate.TWICE:
             self._deliver(self._late(), signed, effect, None)
