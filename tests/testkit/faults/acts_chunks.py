@@ -17,7 +17,8 @@ from testkit.maintenance import ADMIN, STORE
 
 async def _session(world: FaultWorld) -> t.BackupSession:
     ref = group()
-    return await world.open(ref, key_of(ref).backup_time)
+    at = key_of(ref).backup_time
+    return await world.catalogue.open_backup(ADMIN, ref, at, benchmark=False, process_id="alive")
 
 
 async def _used(world: FaultWorld, made: list[Chunk]) -> None:
@@ -120,7 +121,8 @@ async def quota(world: FaultWorld) -> Act:
     """Whatever fails, nobody gets more than he may."""
     ref = group()
     limited = dataclasses.replace(ADMIN, caller=dataclasses.replace(ADMIN.caller, quota_bytes=1 << 40))
-    session = await world.open(ref, key_of(ref).backup_time, limited)
+    at = key_of(ref).backup_time
+    session = await world.catalogue.open_backup(limited, ref, at, benchmark=False, process_id="alive")
     async with world.database.system() as connection:
         await connection.execute("UPDATE session SET quota_bytes = 1 WHERE id = $1", uuid.UUID(session.session_id))
 
