@@ -224,10 +224,12 @@ async def forget(world: World, gateway: Gateway, args: dict[str, Any]) -> None:
         (known for known in world.truth.backups if known.group == args["group"]), key=lambda known: known.time
     )
     if args["which"] == "group":
-        for known in mine:
-            known.perhaps_gone = True
+        world.truth.forgetting.add(args["group"])
         with contextlib.suppress(PbsError):
             await gateway.catalogue.delete_group(ctx, group, error_on_protected=False)
+            world.truth.forgetting.discard(args["group"])
+        for known in world.truth.backups:
+            known.perhaps_gone |= known.group == args["group"]
         return
     there = [known for known in mine if known.fact is Fact.ACKNOWLEDGED]
     for known in {"oldest": there[:1], "newest": there[-1:]}.get(args["which"], there):

@@ -53,6 +53,8 @@ class Truth:
 
     backups: list[Known] = field(default_factory=list)
     pruned: bool = False
+    forgetting: set[int] = field(default_factory=set)
+    """Groups whose removal is under way, or was asked for and never answered."""
     damaged: set[bytes] = field(default_factory=set)
     found_damaged: set[bytes] = field(default_factory=set)
     """Those whose damage the product knows: they are live again only when they are healed."""
@@ -71,4 +73,4 @@ class Truth:
         if self.pruned:
             newest = {known.group: known for known in sorted(found, key=lambda known: known.time)}
             found = list(newest.values())
-        return [known for known in found if not known.perhaps_gone]
+        return [known for known in found if not known.perhaps_gone and known.group not in self.forgetting]

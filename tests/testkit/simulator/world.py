@@ -211,6 +211,9 @@ class World:
             self.fail(f"unexpected error: {self.network.surprises[0]}")
 
     async def _finale(self) -> None:
+        async with self.observer.system() as connection:
+            if await connection.fetchval("SELECT count(*) FROM gc_run WHERE ended_at IS NULL"):
+                await self._collect()  # ends what somebody has begun: the two runs come after it
         await self._collect()
         await self._sleep_long(max(self.script.config["grace"], LATE_SECONDS if self.on_s3 else 0.0))
         await self._collect()
