@@ -2,10 +2,12 @@
 
 import pytest
 
+from pbs_cloud.chunkstore.catalogue.rows import find_store
 from pbs_cloud.contracts.chunkstore import types as t
 from pbs_cloud.contracts.context import CallContext
 from pbs_cloud.contracts.errors import (
     Conflict,
+    DataCorrupt,
     InvalidArgument,
     Locked,
     NotFound,
@@ -67,6 +69,20 @@ async def test_reading_says_what_is_missing(bench: Bench, admin: CallContext, gr
     for missing in (t.GroupRef("tank", "no", "host", "x"), first):
         with pytest.raises(NotFound, match=r"snapshot .* does not exist\.$"):
             await bench.read(admin, missing, TIME)
+
+
+async def test_a_file_that_is_shorter_than_it_was_is_damage(
+    bench: Bench, admin: CallContext, group: t.GroupRef
+) -> None:
+    await bench.backup(admin, group, TIME, {"a.conf.blob": b"hello"})
+    reader = await bench.read(admin, group, TIME)
+    async with bench.database.tenant(admin.tenant_id) as connection:
+        backend = bench.parts.backends.of(await find_store(connection, admin.tenant_id, "tank"))
+    key = f"host/{group.backup_id}/2023-11-14T22:13:20Z/a.conf.blob"
+    await backend.put_file(key, blob.encode(b"hello")[:-1])
+    with pytest.raises(DataCorrupt, match=r"a\.conf\.blob has 16 bytes instead of 17"):
+        _ = [piece async for piece in bench.services.files.read(admin, reader.session_id, "a.conf.blob")]
+    await bench.close(admin, reader.session_id)
 
 
 async def test_who_may_read(bench: Bench, admin: CallContext, group: t.GroupRef) -> None:

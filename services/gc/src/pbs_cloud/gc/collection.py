@@ -199,7 +199,7 @@ class Collection:
 
     async def _end(self, ctx: CallContext, token: str, upid: str, result: str, complete: bool) -> str:
         try:
-            return await self._collection.end(ctx, token, upid, result, complete=complete)
+            return await self._patiently(lambda: self._collection.end(ctx, token, upid, result, complete=complete))
         except PbsError as error:
             _log.warning("end of a collection not recorded; it will be taken over", upid=upid, error=error.message)
             if complete:

@@ -23,7 +23,7 @@ from pbs_cloud.chunkstore.catalogue.session_rows import (
 )
 from pbs_cloud.chunkstore.catalogue.usage import add_bytes, require_room
 from pbs_cloud.contracts.context import CallContext
-from pbs_cloud.contracts.errors import Conflict, InvalidArgument, NotFound, SessionLost
+from pbs_cloud.contracts.errors import Conflict, DataCorrupt, InvalidArgument, NotFound, SessionLost
 from pbs_cloud.formats import blob
 from pbs_cloud.formats.errors import FormatError
 from pbs_cloud.formats.names import MANIFEST_NAME, ArchiveName, ArchiveType
@@ -101,7 +101,8 @@ class SessionFiles:
     async def read(self, ctx: CallContext, session_id: str, file_name: str) -> AsyncIterator[bytes]:
         """A file of the base (backup session) or of the snapshot (reader session), as stored.
 
-        Raises SessionLost, InvalidArgument (name), Conflict (no base), NotFound; all before the first piece.
+        Raises SessionLost, InvalidArgument (name), Conflict (no base), NotFound, all before the first piece; at the end
+        DataCorrupt if the storage has another number of bytes (a manifest may be rewritten meanwhile).
         """
         async with self._parts.database.tenant(ctx.tenant_id) as connection:
             session = await require_active(connection, parse_session_id(session_id))
@@ -111,13 +112,17 @@ class SessionFiles:
             with refusing_bad_names():
                 ArchiveName.parse_server(file_name)
             store, where = await place_of_snapshot(connection, snapshot_id)
-            known = await connection.fetchval(
-                "SELECT true FROM snapshot_file WHERE snapshot_id = $1 AND name = $2", snapshot_id, file_name
+            size = await connection.fetchval(
+                "SELECT stored_size FROM snapshot_file WHERE snapshot_id = $1 AND name = $2", snapshot_id, file_name
             )
-        if known is None:
+        if size is None:
             raise NotFound(f"no such file: {file_name}")
+        sent = 0
         async for piece in self._parts.backends.of(store).read_file(where.file_key(file_name)):
+            sent += len(piece)
             yield piece
+        if sent != size and file_name != MANIFEST_NAME:
+            raise DataCorrupt(f"{file_name} has {sent} bytes instead of {size}")
 
     async def _target(self, ctx: CallContext, key: uuid.UUID, *, more: int = 0) -> _Target:
         """Where a session writes, if it may; ``more`` bytes fit into the quota."""
