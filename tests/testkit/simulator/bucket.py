@@ -202,30 +202,15 @@ class _Result:
 
 
 class BatchClient:
-    """What is used of boto3, called in a thread. `fence` runs between signing and sending, as the real client's does.
+    """What is used of boto3, called in a thread; `fence` runs between signing and sending, as with the real client."""
 
-    `attempts`: how often it repeats by itself what failed at once.
-    """
-
-    def __init__(self, bucket: Bucket, *, fence: Callable[[], None] = lambda: None, attempts: int = 1) -> None:
+    def __init__(self, bucket: Bucket, *, fence: Callable[[], None] = lambda: None) -> None:
         self._bucket = bucket
         self._fence = fence
-        self._attempts = attempts
 
     def delete_objects(self, Bucket: str, Delete: Mapping[str, Any]) -> dict[str, Any]:
-        keys = [entry["Key"] for entry in Delete["Objects"]]
-        loop = self._bucket.loop
-        for attempt in range(1, self._attempts + 1):
-            try:
-                return self._attempt(keys)
-            except (ClientError, ReadTimeoutError):
-                if attempt == self._attempts:
-                    raise
-                loop.blocking_seconds += 0.5
-        raise AssertionError("unreachable")
-
-    def _attempt(self, keys: Sequence[str]) -> dict[str, Any]:
         """The answer is known at once, the caller gets it when `blocking_seconds` are over."""
+        keys = [entry["Key"] for entry in Delete["Objects"]]
         bucket, loop, signed = self._bucket, self._bucket.loop, _wall()
         self._fence()
         fate = bucket._fate()

@@ -222,8 +222,8 @@ class Product:
         def once(_settings: Any) -> BatchClient:
             return BatchClient(self.bucket, fence=deleting._refuse_late)
 
-        def patient(_settings: Any) -> BatchClient:
-            return BatchClient(self.bucket, attempts=4)
+        def control(_settings: Any) -> BatchClient:
+            return BatchClient(self.bucket)
 
         return [
             (chunks_main, "Database", database),
@@ -237,7 +237,7 @@ class Product:
             (stores, "open_backend", backend),
             (s3_module, "obstore", obstore),
             (s3_module, "data_client", lambda *_, **__: None),
-            (s3_module, "control_client", patient),
+            (s3_module, "control_client", control),
             (orphans, "obstore", obstore),
             (orphans, "data_client", lambda *_, **__: None),
             (orphans, "_local_objects", self._local_objects),
