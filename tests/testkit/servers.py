@@ -257,7 +257,7 @@ class S3Server:
             "-master.telemetry=false", f"-s3.config={self.folder}/s3.json", f"-s3.port={s3}", f"-master.port={master}",
             f"-volume.port={volume}", f"-filer.port={filer}", f"-admin.port={admin}", "-s3.port.iceberg=0",
             "-s3.port.lance=0", "-s3.autoCreateBucket=false", "-webdav=false", "-admin.ui=false",
-            "-admin.password=unused", "-bucket=ready",
+            "-admin.password=unused", "-bucket=ready", "-volume.max=2000",  # each bucket has volumes of its own
         ]  # fmt: skip
         self._process = start_program(tied(command, death_signal=signal.SIGKILL), self.log)
         wait_until(self._puts, seconds=60, what="SeaweedFS")

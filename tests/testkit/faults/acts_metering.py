@@ -50,6 +50,7 @@ async def event(world: FaultWorld) -> Act:
         async with asyncio.timeout(45):
             while (await _usage(world))[0] < before + len(made):
                 await asyncio.sleep(0.05)
+            await _settled(world)  # the change of its usage comes behind it
 
     async def check() -> None:
         await _settled(world)

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import os
+import secrets
 import shutil
 import tempfile
 import uuid
@@ -220,4 +221,4 @@ async def admin(bench: Bench, tenant: str) -> CallContext:
 @pytest.fixture
 def group() -> t.GroupRef:
     """A group that no other test uses."""
-    return t.GroupRef(STORE, "", "host", f"h{next(_numbers)}")
+    return t.GroupRef(STORE, "", "host", f"h{next(_numbers)}-{secrets.token_hex(3)}")
