@@ -221,4 +221,4 @@ async def admin(bench: Bench, tenant: str) -> CallContext:
 @pytest.fixture
 def group() -> t.GroupRef:
     """A group that no other test uses."""
-    return t.GroupRef(STORE, "", "host", f"h{next(_numbers)}-{secrets.token_hex(3)}")
+    return t.GroupRef(STORE, "", "host", f"h{next(_numbers)}x{secrets.token_hex(3)}")
