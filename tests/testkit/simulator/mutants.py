@@ -182,16 +182,6 @@ MUTANTS: dict[str, Mutant] = {
             Change("catalogue.finish:Finish._require_still_open", "await require_writable(connection, key)", "pass"),
         ),
     ),
-    "path-used-again": Mutant(
-        "the path of a session that expired is used again only after Q",
-        (
-            Change(
-                "catalogue.closing:Closing.expire",
-                'late = 0.0 if store.backend_type == "filesystem" else self._parts.late_write_seconds',
-                "late = 0.0",
-            ),
-        ),
-    ),
     "corrupt-not-healed": Mutant(
         "a corrupt chunk is written again by the next upload",
         (
