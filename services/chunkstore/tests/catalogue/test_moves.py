@@ -249,6 +249,103 @@ async def test_a_group_on_its_way_is_locked(place: Bench, ctx: CallContext, monk
     await require_sound(place, ctx)
 
 
+async def stopped_after_one(
+    bench: Bench, ctx: CallContext, monkeypatch: pytest.MonkeyPatch, begin: Callable[[], Awaitable[str]]
+) -> str:
+    """UPID of a move whose stop another replica takes while the first snapshot is on its way."""
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def pause() -> None:
+        reached.set()
+        await go_on.wait()
+
+    with monkeypatch.context() as patched:
+        await before_step(bench, ctx, patched, "copy_file", 1, pause)
+        upid = await begin()
+        await reached.wait()
+        await Bench(bench.parts, bench.folder).services.tasks.stop(ctx, upid)
+        go_on.set()
+        assert (await bench.ended(ctx, upid)).status == "task aborted"
+    return upid
+
+
+async def test_a_move_that_is_stopped(place: Bench, ctx: CallContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The snapshot on its way arrives, the others stay, both groups are free, and the rest can follow."""
+    for number in range(3):
+        await place.backup(ctx, ref("from"), TIME + number, FILES)
+    move = place.services.moves.move_group
+    upid = await stopped_after_one(place, ctx, monkeypatch, lambda: move(ctx, ref("from"), "to", merge=True))
+    assert (await times(place, ctx, "from"), await times(place, ctx, "to")) == ([TIME + 1, TIME + 2], [TIME])
+    last = (await place.log(ctx, upid))[-2:]
+    assert [line.partition(": ")[2] for line in last] == [
+        "moved 1 snapshots, 2 stay where they are",
+        "TASK ERROR: task aborted",
+    ]
+    await require_sound(place, ctx)
+    for ns in ("from", "to"):
+        await place.backup(ctx, ref(ns), TIME + 10 + len(ns), FILES)
+    await require_sound(place, ctx)
+    await place.services.snapshots.delete(ctx, t.SnapshotKey(ref("to"), TIME + 12))
+    assert await moved(place, ctx, ref("from"), "to") == "OK"
+    assert await times(place, ctx, "to") == [TIME, TIME + 1, TIME + 2, TIME + 14]
+    await require_sound(place, ctx)
+
+
+async def test_a_move_of_namespaces_that_is_stopped(
+    place: Bench, ctx: CallContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No further group is begun, no namespace deleted; what is left goes with the next call."""
+    await place.services.namespaces.create(ctx, "tank", "from/a")
+    for ns, backup_id in (("from", "g"), ("from", "h"), ("from/a", "h")):
+        for number in range(2):
+            await place.backup(ctx, ref(ns, backup_id), TIME + number, FILES)
+    move, options = place.services.namespace_moves.move_namespace, {"max_depth": None, "merge": True}
+    await stopped_after_one(
+        place,
+        ctx,
+        monkeypatch,
+        lambda: move(ctx, "tank", "from", "to/new", delete_source=True, **options),  # type: ignore[arg-type]
+    )
+    assert await times(place, ctx, "to/new") == [TIME]
+    assert await times(place, ctx, "from") == [TIME, TIME + 1, TIME + 1]
+    assert await times(place, ctx, "from/a") == [TIME, TIME + 1]
+    assert await place.services.namespaces.below(ctx, "tank", "", None) == ["", "from", "from/a", "to", "to/new"]
+    await require_sound(place, ctx)
+    assert await moved_namespace(place, ctx, "from", "to/new") == "OK"
+    assert await times(place, ctx, "to/new") == [TIME, TIME, TIME + 1, TIME + 1]
+    assert await place.services.namespaces.below(ctx, "tank", "", None) == ["", "to", "to/new", "to/new/a"]
+    await require_sound(place, ctx)
+
+
+async def test_a_move_that_is_stopped_before_its_first_snapshot(place: Bench, ctx: CallContext) -> None:
+    await place.backup(ctx, ref("from"), TIME, FILES)
+
+    async def at_once() -> bool:
+        return True
+
+    source, target = Place.of("from", "host", "h"), Place.of("to", "host", "h")
+    done = await place.services.moves.move(ctx, "tank", source, target, merge=True, stop_requested=at_once)
+    assert (done.count, done.left) == (0, 1)
+    assert (await times(place, ctx, "from"), await place.groups(ctx, "tank", "to")) == ([TIME], [])
+    await require_sound(place, ctx)
+
+
+async def test_the_last_snapshot_needs_no_stop(place: Bench, ctx: CallContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop that comes when everything is on its way changes nothing."""
+    await place.backup(ctx, ref("from"), TIME, FILES)
+    wanted: list[str] = []
+
+    async def ask() -> None:
+        await place.services.tasks.stop(ctx, wanted[0])
+
+    await before_step(place, ctx, monkeypatch, "delete_tree", 1, ask)
+    upid = await place.services.moves.move_group(ctx, ref("from"), "to", merge=True)
+    wanted.append(upid)
+    assert (await place.ended(ctx, upid)).status == "OK"
+    assert await times(place, ctx, "to") == [TIME]
+    await require_sound(place, ctx)
+
+
 async def before_step(
     bench: Bench,
     ctx: CallContext,

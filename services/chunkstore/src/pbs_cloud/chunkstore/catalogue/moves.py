@@ -11,9 +11,17 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from pbs_cloud.chunkstore.catalogue import move_rows as rows
-from pbs_cloud.chunkstore.catalogue.background import PROCESS, Background, TaskLog
+from pbs_cloud.chunkstore.catalogue.background import (
+    PROCESS,
+    Background,
+    RunningTask,
+    StopRequested,
+    TaskAborted,
+    nobody_asks,
+)
 from pbs_cloud.chunkstore.catalogue.closing import Closing
 from pbs_cloud.chunkstore.catalogue.leases import Leases
 from pbs_cloud.chunkstore.catalogue.manifests import stored_names
@@ -41,6 +49,17 @@ from pbs_cloud.runtime.logging import get_logger
 
 P = Privilege
 _log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """How many snapshots went, and how many stay where they were because the move was to stop."""
+
+    count: int
+    left: int
+
+    def __str__(self) -> str:
+        return f"moved {self.count} snapshots" + (f", {self.left} stay where they are" if self.left else "")
 
 
 class Moves:
@@ -77,35 +96,56 @@ class Moves:
             if not merge and await find_group(connection, store, there.place) is not None:
                 raise rows.exists_already(there.place)
 
-        async def work(log: TaskLog) -> None:
-            count = await self.move(ctx, ref.store, here.place, there.place, merge=merge, owned=owned)
-            await log(f"moved {count} snapshots")
+        async def work(task: RunningTask) -> None:
+            places = (here.place, there.place)
+            moved = await self.move(
+                ctx, ref.store, *places, merge=merge, owned=owned, stop_requested=task.stop_requested
+            )
+            await task.log(str(moved))
+            if moved.left:
+                raise TaskAborted
 
         worker_id = f"{ref.store}:{ref.ns}/{here.place.group}:{target_ns}"
-        return await self._background.as_logged_task(ctx, "move-group", worker_id, work)
+        return await self._background.as_running_task(ctx, "move-group", worker_id, work)
 
     async def move(
-        self, ctx: CallContext, store: str, source: Place, target: Place, *, merge: bool, owned: bool = False
-    ) -> int:
-        """Move all snapshots, oldest first; how many. What was moved before a failure stays moved.
+        self,
+        ctx: CallContext,
+        store: str,
+        source: Place,
+        target: Place,
+        *,
+        merge: bool,
+        owned: bool = False,
+        stop_requested: StopRequested = nobody_asks,
+    ) -> Moved:
+        """Move all snapshots, oldest first, until it is asked to stop; that is looked at before each snapshot.
 
+        What was moved before a stop or a failure stays moved, the others stay where they are, both groups are free.
         Raises NotFound, NotOwner (with ``owned``), Conflict, Locked, Unavailable.
         """
         move = await self._closing.past_the_dead(
             ctx.tenant_id, lambda: self._begin(ctx, store, (source, target), merge, owned)
         )
-        count = 0
         try:
             async with self._renewed(move):
-                await self._write_group_files(move)
-                for item in move.snapshots:
-                    count += await self._move_one(move, item)
+                moved = await self._move_each(move, stop_requested)
         except Exception as error:
             known = isinstance(error, PbsError) and not isinstance(error, Unavailable)
             await self._close(move, "aborted", answered=known)
             raise
-        await self._close(move, "finished", answered=True)
-        return count
+        await self._close(move, "aborted" if moved.left else "finished", answered=True)
+        return moved
+
+    async def _move_each(self, move: GroupMove, stop_requested: StopRequested) -> Moved:
+        count = 0
+        for done, item in enumerate(move.snapshots):
+            if await stop_requested():
+                return Moved(count, len(move.snapshots) - done)
+            if done == 0:
+                await self._write_group_files(move)
+            count += await self._move_one(move, item)
+        return Moved(count, 0)
 
     async def _begin(
         self, ctx: CallContext, name: str, places: tuple[Place, Place], merge: bool, owned: bool

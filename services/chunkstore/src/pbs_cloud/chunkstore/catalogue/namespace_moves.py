@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pbs_cloud.chunkstore.catalogue.background import Background, TaskLog
+from pbs_cloud.chunkstore.catalogue.background import Background, RunningTask, TaskAborted
 from pbs_cloud.chunkstore.catalogue.moves import Moves
 from pbs_cloud.chunkstore.catalogue.names import Place, parse_namespace
 from pbs_cloud.chunkstore.catalogue.namespaces import Namespaces, groups_in, paths_below
@@ -73,10 +73,10 @@ class NamespaceMoves:
             if await find_namespace(connection, found, str(target.parent)) is None:
                 raise NamespaceNotFound(f"parent namespace '{target.parent}' of the target does not exist")
 
-        async def work(log: TaskLog) -> None:
-            await self._move(ctx, move, log)
+        async def work(task: RunningTask) -> None:
+            await self._move(ctx, move, task)
 
-        return await self._background.as_logged_task(ctx, "move-namespace", f"{store}:{ns}:{target_ns}", work)
+        return await self._background.as_running_task(ctx, "move-namespace", f"{store}:{ns}:{target_ns}", work)
 
     async def _paths(self, connection: Connection, store: Store, move: NamespaceMove) -> list[BackupNamespace]:
         """What is moved, parents before children. Raises NamespaceNotFound, InvalidArgument (too deep)."""
@@ -90,38 +90,52 @@ class NamespaceMoves:
             )
         return paths
 
-    async def _move(self, ctx: CallContext, move: NamespaceMove, log: TaskLog) -> None:
-        """Everything that can be moved. Raises Conflict if groups are left."""
+    async def _move(self, ctx: CallContext, move: NamespaceMove, task: RunningTask) -> None:
+        """Everything that can be moved, until it is asked to stop. Raises Conflict if groups are left, TaskAborted."""
         async with self._parts.database.tenant(ctx.tenant_id) as connection:
             store = await usable_store(connection, ctx.caller, move.store, writing=True)
             paths = await self._paths(connection, store, move)
         failed = 0
         for path in paths:
+            await _require_wanted(task)
             await self._namespaces.make(ctx, move.store, move.goal(path))
             async with self._parts.database.tenant(ctx.tenant_id) as connection:
                 places = await groups_in(connection, store, path)
             for place in places:
-                failed += not await self._move_group(ctx, move, place, log)
+                await _require_wanted(task)
+                failed += not await self._move_group(ctx, move, place, task)
         if move.delete_source:
-            await self._delete_source(ctx.tenant_id, store, paths, log)
+            await self._delete_source(ctx.tenant_id, store, paths, task)
         if failed:
             raise Conflict(f"{failed} groups could not be moved, see the log of the task")
 
-    async def _move_group(self, ctx: CallContext, move: NamespaceMove, place: Place, log: TaskLog) -> bool:
+    async def _move_group(self, ctx: CallContext, move: NamespaceMove, place: Place, task: RunningTask) -> bool:
         target = Place(move.goal(place.ns), place.group)
         try:
-            count = await self._moves.move(ctx, move.store, place, target, merge=move.merge)
+            moved = await self._moves.move(
+                ctx, move.store, place, target, merge=move.merge, stop_requested=task.stop_requested
+            )
         except PbsError as error:
-            await log(f"{place.ns}: group '{place.group}' was not moved: {error.message}")
+            await task.log(f"{place.ns}: group '{place.group}' was not moved: {error.message}")
             return False
-        await log(f"{place.ns}: moved group '{place.group}' with {count} snapshots to {target.ns}")
+        await task.log(f"{place.ns}: group '{place.group}' to {target.ns}: {moved}")
+        if moved.left:
+            raise TaskAborted
         return True
 
-    async def _delete_source(self, tenant_id: str, store: Store, paths: list[BackupNamespace], log: TaskLog) -> None:
+    async def _delete_source(
+        self, tenant_id: str, store: Store, paths: list[BackupNamespace], task: RunningTask
+    ) -> None:
         """Delete the namespaces that are empty now, deepest first."""
         for path in sorted(paths, key=lambda p: p.depth, reverse=True):
             if not await self._namespaces.delete_empty(tenant_id, store, path):
-                await log(f"namespace '{path}' is not empty and stays")
+                await task.log(f"namespace '{path}' is not empty and stays")
+
+
+async def _require_wanted(task: RunningTask) -> None:
+    """Raises TaskAborted, Unavailable."""
+    if await task.stop_requested():
+        raise TaskAborted
 
 
 def _require_sensible(move: NamespaceMove) -> None:
