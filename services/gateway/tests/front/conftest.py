@@ -172,7 +172,8 @@ class MemoryStore:
 
     async def get_shared_chunk(self, ctx, session_id, digest, region, offset, capacity):
         blob = await self.get_chunk(ctx, session_id, digest)
-        assert len(blob) <= capacity
+        if len(blob) > capacity:
+            raise e.InvalidArgument(f"capacity: the object has {len(blob)} bytes", field="capacity")
         self.memory[offset : offset + len(blob)] = blob
         return len(blob)
 

@@ -210,6 +210,24 @@ async def test_chunk_that_is_not_in_an_index(front):
     assert list(front.store.closed.values())[-1] is None
 
 
+async def test_encrypted_chunk_that_is_longer_than_announced(front):
+    """Its size is taken on trust; reading it does not cost all others the shared memory."""
+    digest, body = os.urandom(32), blob.assemble(blob.BlobKind.ENCRYPTED, bytes(3000), bytes(16), bytes(16))
+    async with await Backup.open(front.endpoint, front.token, snapshot()) as backup:
+        session = backup.session
+        wid = await session.create("dynamic", "a.pxar.didx")
+        await session.upload_chunk("dynamic", wid, digest, 5, body)
+        await session.append("dynamic", wid, [digest], [0])
+        csum = hashlib.sha256((5).to_bytes(8, "little") + digest).digest()
+        await session.close_index("dynamic", wid, 1, 5, csum)
+        await backup.blob("a.conf.blob", b"")
+        await backup.finish()
+    async with await ReaderSession.open(front.endpoint, front.token, snapshot()) as reader:
+        await reader.download("a.pxar.didx")
+        assert await reader.chunk(digest) == body
+    assert front.arena.region is not None
+
+
 async def test_stop_request_and_lost_lease_end_the_connection(front):
     first = await BackupSession.open(front.endpoint, front.token, snapshot(T1, "one"))
     second = await BackupSession.open(front.endpoint, front.token, snapshot(T1, "two"))

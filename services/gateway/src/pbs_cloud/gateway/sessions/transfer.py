@@ -39,6 +39,10 @@ class _RegionGone(Exception):
     """Chunkstore does not know the region (any more)."""
 
 
+class _Larger(Exception):
+    """The chunk is stored in more bytes than its index lets expect."""
+
+
 class _ByteLimit:
     """Lets callers with a weight in, as long as the sum stays below a limit; a single one always gets in."""
 
@@ -111,6 +115,8 @@ class ChunkTransfer:
                 self.arena.region = None
             except TimeoutError:
                 log.warning("no slot for a chunk to send", free=self.arena.free_bytes)
+            except _Larger:
+                pass  # an encrypted chunk's announced size is taken on trust: only its object says how long it is
         await self._raw.enter(capacity)
         try:
             return ReceivedChunk(memoryview(await self._client.get_chunk(ctx, session_id, digest)))
@@ -130,7 +136,7 @@ class ChunkTransfer:
             raise
         except InvalidArgument as error:
             slot.free()
-            raise _RegionGone from error
+            raise (_Larger if error.field == "capacity" else _RegionGone) from error
         except BaseException:
             slot.free()
             raise
