@@ -22,7 +22,7 @@ from pbs_cloud.formats.upid import Upid
 from pbs_cloud.runtime.database import Connection
 
 _VERIFY_STATES = tuple(state.value for state in VerifyResult)
-PAGE = 200
+PAGE = 1000
 PAGE_BYTES = 8 * 1024 * 1024
 """A page ends behind the manifest that passes this."""
 
