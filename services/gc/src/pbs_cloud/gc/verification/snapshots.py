@@ -60,8 +60,8 @@ class SnapshotCheck:
         try:
             async with self._tasks.reading(run.ctx, key) as session_id:
                 return await self._pinned(run, key, session_id)
-        except Locked:
-            await run.log.line(f"SKIPPED: {name} is locked")
+        except Locked as error:
+            await run.log.line(f"SKIPPED: {name} - {error.message}")
             return True
         except NotFound:
             await run.log.line(f"SKIPPED: {name} does not exist any more")
