@@ -95,6 +95,7 @@ def test_temporary_names():
     assert layout.temporary_name(".gc-status", "a1B2c3") == ".gc-status.tmp_a1B2c3"
     for name in ("index.json.blob", "x.didx"):
         assert not layout.is_snapshot_file(layout.temporary_name(name, "abcdef"))
+        assert layout.is_temporary(layout.temporary_name(name, "abcdef")) and not layout.is_temporary(name)
 
 
 def test_file_names_cannot_leave_the_snapshot():

@@ -128,6 +128,11 @@ def temporary_name(name: str, suffix: str) -> str:
     return f"{base if dot and base else name}.tmp_{suffix}"
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a name is one of the two above; ``tmp_`` further in front belongs to the name of an archive."""
+    return name.rpartition(".")[2].startswith("tmp_")
+
+
 def is_snapshot_file(name: str) -> bool:
     """Whether a file in a snapshot directory belongs to it (formats 7.2)."""
     return name == PROTECTED_NAME or _SNAPSHOT_FILE.fullmatch(name) is not None

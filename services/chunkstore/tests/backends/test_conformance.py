@@ -125,6 +125,13 @@ async def test_a_failing_source_stores_nothing(backend: ChunkBackend) -> None:
     assert key not in await listed(backend)
 
 
+async def test_a_name_that_looks_temporary_is_listed(backend: ChunkBackend) -> None:
+    """An archive may be called so; only a last part of that kind is a file that is not finished."""
+    key = f"{SNAPSHOT}/disk.tmp_old.img.fidx"
+    await backend.put_file(key, b"index")
+    assert (await listed(backend, f"{SNAPSHOT}/"))[key] == 5
+
+
 async def test_empty_files_exist(backend: ChunkBackend) -> None:
     key = f"{SNAPSHOT}/.protected"
     assert await backend.put_file(key, b"") == 0

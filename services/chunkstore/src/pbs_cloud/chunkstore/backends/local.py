@@ -303,7 +303,7 @@ class LocalBackend:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
                         below.append(f"{folder}/{entry.name}")
-                    elif entry.is_file(follow_symlinks=False) and ".tmp_" not in entry.name:
+                    elif entry.is_file(follow_symlinks=False) and not layout.is_temporary(entry.name):
                         found.append((f"{folder}/{entry.name}", entry.stat(follow_symlinks=False).st_size))
         finally:
             os.close(opened)
