@@ -248,6 +248,8 @@ async def test_what_cannot_be_taken_is_told_and_keeps_its_chunks(
     unfinished, odd = group / "2026-03-01T00:00:00Z", unmarked / "ns" / ".hidden"
     manifest, index = first / "index.json.blob", unmarked / "vm/100/2026-01-01T00:00:05Z/disk.img.fidx"
     whole, entries = manifest.read_bytes(), index.read_bytes()
+    unread = unmarked / "vm/100/2026-01-02T00:00:05Z/disk.img.fidx"
+    header = unread.read_bytes()
     owner = unmarked / "host" / "split-1" / "owner"
     before = sorted(path.name for path in chunk_files(unmarked))
     for path in (*strange, unfinished):
@@ -257,6 +259,7 @@ async def test_what_cannot_be_taken_is_told_and_keeps_its_chunks(
     owner.rename(owner.with_name("aside"))
     manifest.write_bytes(whole[:-3])
     index.write_bytes(entries[:-5])
+    unread.write_bytes(header[:32] + bytes(32) + header[64:])
     try:
         report = await adopt(adoption, unmarked)
         told = "\n".join(report.warnings)
@@ -264,6 +267,7 @@ async def test_what_cannot_be_taken_is_told_and_keeps_its_chunks(
             assert text in told
         assert "web-1/2026-01-01T00:00:00Z/index.json.blob' cannot be read" in told
         assert "disk.img.fidx' is damaged" in told
+        assert "2026-01-02T00:00:05Z" not in told, "nobody reads the checksum in a header (formats 3.3)"
         assert (report.snapshots, report.left_out_snapshots) == (16, 4)
         async with services_on(database, settings, threads, TENANT, STORE) as world:
             with pytest.raises(DataCorrupt):
@@ -282,3 +286,4 @@ async def test_what_cannot_be_taken_is_told_and_keeps_its_chunks(
         owner.with_name("aside").rename(owner)
         manifest.write_bytes(whole)
         index.write_bytes(entries)
+        unread.write_bytes(header)

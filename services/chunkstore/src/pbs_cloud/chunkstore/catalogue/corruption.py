@@ -83,9 +83,11 @@ async def names_any(backend: ChunkBackend, file_key: str, name: ArchiveName, dig
         async for piece in backend.read_file(file_key):
             if bool(np.isin(check.feed(piece), wanted).any()):
                 return True
-        check.finish()
-    except InvalidArgument as error:
-        raise DataCorrupt(f"{name.name} is damaged: it cannot be read back") from error
+        whole = check.finish()[0] == check.header_csum
+    except InvalidArgument:
+        whole = False
+    if not whole:
+        raise DataCorrupt(f"{name.name} is damaged: it cannot be read back")
     return False
 
 

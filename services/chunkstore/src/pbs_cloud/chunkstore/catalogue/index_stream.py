@@ -17,6 +17,7 @@ PIECE = 1024 * 1024
 class IndexCheck:
     """Takes the pieces of an index file and computes csum, entry count and archive size from the entries.
 
+    The csum in the header is not compared: only files that we wrote are sure to have the right one (formats 3.3).
     ``digests`` of the last piece that was fed is what lies between entry boundaries in it.
     """
 
@@ -55,10 +56,12 @@ class IndexCheck:
         magic = index.FIXED_MAGIC if self._fixed else index.DYNAMIC_MAGIC
         if self._header[:8] != magic:
             raise _wrong("wrong magic number")
-        csum = self._hash.digest()
-        if self._header[32:64] != csum:
-            raise _wrong("the checksum in the header does not fit the entries")
-        return csum, self._fixed_size() if self._fixed else self._end
+        return self._hash.digest(), self._fixed_size() if self._fixed else self._end
+
+    @property
+    def header_csum(self) -> bytes:
+        """What the header says."""
+        return self._header[32:64]
 
     def _dynamic(self, entries: memoryview) -> index.DigestArray:
         table = np.frombuffer(entries, dtype=index.DYNAMIC_ENTRY)
@@ -72,8 +75,8 @@ class IndexCheck:
     def _fixed_size(self) -> int:
         size = int.from_bytes(self._header[64:72], "little")
         chunk_size = int.from_bytes(self._header[72:80], "little")
-        if chunk_size != index.FIXED_CHUNK_SIZE:
-            raise _wrong(f"the chunk size is not {index.FIXED_CHUNK_SIZE}")
+        if chunk_size == 0 or chunk_size & (chunk_size - 1):
+            raise _wrong(f"the chunk size {chunk_size} is no power of two")
         if -(-size // chunk_size) != self.count:
             raise _wrong("the number of entries does not fit the size")
         return size
