@@ -69,15 +69,20 @@ class AuthProcess:
 
 
 async def start_auth(
-    database_url: str, run_dir: Path, *, nats_url: str = "nats://127.0.0.1:1", clock: ShiftedClock | None = None
+    database_url: str,
+    run_dir: Path,
+    *,
+    nats_url: str = "nats://127.0.0.1:1",
+    clock: ShiftedClock | None = None,
+    key_file: Path | None = None,
 ) -> AuthProcess:
-    """A running process; without ``nats_url`` its events stay in the outbox."""
+    """A running process; without ``nats_url`` its events stay in the outbox, without ``key_file`` all have one key."""
     settings = Settings(
         auth_database_url=database_url,
         nats_url=nats_url,
         run_dir=run_dir,
         data_dir=run_dir,
-        secret_key_file=secret_key_file(),
+        secret_key_file=key_file or secret_key_file(),
         openid_allow_internal=True,
     )
     return await AuthProcess(settings, clock or ShiftedClock()).start()

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from pbs_cloud.billing.metering import count_event
+from pbs_cloud.billing.sealed import SEALED
 from pbs_cloud.billing.service import BillingService
 from pbs_cloud.billing.webhooks import queue
 from pbs_cloud.billing.webhooks.addresses import is_public, parse_url
@@ -29,7 +30,9 @@ from pbs_cloud.contracts.events import Event, EventType
 from pbs_cloud.contracts.webhooks import Webhook, WebhookFields
 from pbs_cloud.runtime.clock import Clock
 from pbs_cloud.runtime.database import Database
+from pbs_cloud.runtime.resealing import reseal
 from pbs_cloud.runtime.secret_box import SecretBox
+from pbs_cloud.runtime.secret_keys import put_new_key_first
 from pbs_cloud.runtime.settings import Settings
 
 CREATED = EventType.BACKUP_CREATED
@@ -393,3 +396,20 @@ async def test_everything_of_a_removed_tenant_goes(world: World) -> None:
         await count_event(connection, Event(EventType.TENANT_REMOVED, "acme", 1))
         assert await connection.fetchval("SELECT count(*) FROM webhook_delivery") == 0
     assert await world.webhooks.list(admin()) == ()
+
+
+async def test_secrets_follow_a_new_key(world: World, tmp_path: Path) -> None:
+    async with Receiver().serving() as receiver:
+        await world.make(receiver.url, secret=SECRET, headers={"Authorization": "Bearer abc"})
+        await world.make(receiver.url, tenant="globex")
+        keys = tmp_path / "secrets.key"
+        put_new_key_first(keys)
+        done = await reseal(world.database, world.box, SEALED)
+        assert (done.renewed, done.current, done.unreadable) == (2, 0, [])
+        keys.write_text(keys.read_text().splitlines()[0])
+        await world.happen()
+        await world.deliver()
+        await until(lambda: receiver.requests)
+        headers, body = receiver.requests[0]
+        seal = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+        assert (headers["X-Signature-256"], headers["Authorization"]) == (f"sha256={seal}", "Bearer abc")

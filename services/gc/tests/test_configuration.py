@@ -21,8 +21,11 @@ from pbs_cloud.contracts.errors import (
 from pbs_cloud.contracts.events import Event, EventType
 from pbs_cloud.gc.configuration.service import KeptConfiguration
 from pbs_cloud.gc.facts import take_note
+from pbs_cloud.gc.sealed import SEALED
 from pbs_cloud.runtime.database import Database
+from pbs_cloud.runtime.resealing import reseal
 from pbs_cloud.runtime.secret_box import SecretBox
+from pbs_cloud.runtime.secret_keys import put_new_key_first
 from pbs_cloud.runtime.settings import Settings
 
 PASSWORD = "a-password-nobody-sees"
@@ -158,3 +161,17 @@ async def test_tenants_never_meet_and_leave_nothing(kept: KeptConfiguration, dat
     async with database.system() as connection:
         await take_note(connection, Event(EventType.TENANT_REMOVED, "acme", 1))
         assert await connection.fetchval("SELECT count(*) FROM config_entry") == 0
+
+
+async def test_passwords_follow_a_new_key(kept: KeptConfiguration, database: Database, tmp_path: Path) -> None:
+    """Those of all tenants; entries without one are left alone."""
+    await kept.create(ADMIN, REMOTE, FAR, PASSWORD)
+    await kept.create(who(("Admin", "/"), tenant="globex"), REMOTE, FAR, PASSWORD)
+    await kept.create(ADMIN, TRAFFIC, ConfigEntry("slow", {"network": ["10.0.0.0/8"]}), None)
+    keys, box = tmp_path / "secrets.key", SecretBox(Settings(data_dir=tmp_path))
+    put_new_key_first(keys)
+    assert (await reseal(database, box, SEALED)).renewed == 2
+    keys.write_text(keys.read_text().splitlines()[0])
+    async with database.system() as connection:
+        rows = await connection.fetch("SELECT tenant_id, secret FROM config_entry WHERE secret IS NOT NULL")
+    assert [box.open(row["secret"], f"{row['tenant_id']} remote far") for row in rows] == [PASSWORD] * 2

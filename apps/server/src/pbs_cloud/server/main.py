@@ -118,6 +118,30 @@ def fsck(
     _maintained(lambda settings: maintenance.fsck(settings, tenant, store, read_data=read_data), output_format)
 
 
+@app.command()
+def reseal(
+    new_key: Annotated[
+        bool, typer.Option("--new-key", help="first put a new key into the file; where one machine alone uses it")
+    ] = False,
+    output_format: _Format = "text",
+) -> None:
+    """Encrypt all stored secrets with the first key of PBS_SECRET_KEY_FILE (docs/operations/logins.md)."""
+    from pbs_cloud.server import secret_keys
+
+    _maintained(lambda settings: secret_keys.reseal_secrets(settings, new_key=new_key), output_format)
+
+
+@app.command(name="rotate-ticket-keys")
+def rotate_ticket_keys(
+    end_tickets: Annotated[bool, typer.Option("--end-tickets", help="drop the old keys: all tickets end")] = False,
+    output_format: _Format = "text",
+) -> None:
+    """Sign tickets with a new key before its time, with overlap (docs/operations/logins.md)."""
+    from pbs_cloud.server import secret_keys
+
+    _maintained(lambda settings: secret_keys.rotate_ticket_keys(settings, end_tickets=end_tickets), output_format)
+
+
 def _maintained(work: "Callable[[Settings], Answer]", output_format: str) -> None:
     """Print the answer; exit code 1 if something is wrong, be it with the datastore or with the attempt."""
     from pbs_cloud.contracts.errors import PbsError

@@ -4,22 +4,16 @@ They use the database of the settings, else the embedded one: that of the runnin
 """
 
 import asyncio
-import contextlib
 import json
-import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-
-import asyncpg
 
 from pbs_cloud.chunkstore.maintenance import running
 from pbs_cloud.runtime.errors import ConfigError
 from pbs_cloud.runtime.migrations import current_revision, migrate_all
 from pbs_cloud.runtime.revisions import head_revision, is_current
-from pbs_cloud.runtime.settings import Settings, load_settings
-from pbs_cloud.server.datadir import open_data_dir
-from pbs_cloud.server.postgres import EmbeddedPostgres
+from pbs_cloud.runtime.settings import Settings
+from pbs_cloud.server.command_database import usable_database
 
 _SERVICE = "chunkstore"
 
@@ -28,7 +22,7 @@ def adopt(settings: Settings, path: Path, tenant: str | None, name: str | None, 
     """Take over a directory. Raises ConfigError, PbsError."""
 
     async def work() -> Answer:
-        async with _database(settings) as usable:
+        async with usable_database(settings, (_SERVICE,)) as usable:
             await migrate_all(usable, (_SERVICE,))
             report = await running.adopt(
                 usable, path, tenant_id=tenant or settings.default_tenant, name=name, take_over=take_over
@@ -42,7 +36,7 @@ def reimport(settings: Settings, tenant: str | None, name: str) -> "Answer":
     """Take in snapshots that somebody else wrote. Raises ConfigError, PbsError."""
 
     async def work() -> Answer:
-        async with _database(settings) as usable:
+        async with usable_database(settings, (_SERVICE,)) as usable:
             await _require_schema(usable)
             report = await running.reimport(usable, name=name, tenant_id=tenant or settings.default_tenant)
         return Answer(report.lines(), report.to_dict(), True)
@@ -54,7 +48,7 @@ def rebuild(settings: Settings, tenant: str | None, name: str | None) -> "Answer
     """The catalogue again from the backend. Raises ConfigError, PbsError."""
 
     async def work() -> Answer:
-        async with _database(settings) as usable:
+        async with usable_database(settings, (_SERVICE,)) as usable:
             await migrate_all(usable, (_SERVICE,))
             outcomes = await running.rebuild(usable, name=name, tenant_id=tenant)
         lines: list[str] = []
@@ -78,7 +72,7 @@ def fsck(settings: Settings, tenant: str | None, name: str | None, *, read_data:
     async def work() -> Answer:
         if settings.database_url is None and not (settings.data_dir / "postgres").is_dir():
             raise ConfigError(f"PBS_DATA_DIR: {settings.data_dir} holds no database")
-        async with _database(settings) as usable:
+        async with usable_database(settings, (_SERVICE,)) as usable:
             await _require_schema(usable)
             reports = await running.fsck(usable, name=name, tenant_id=tenant, read_data=read_data)
         lines = [line for report in reports for line in report.lines()]
@@ -106,46 +100,3 @@ async def _require_schema(settings: Settings) -> None:
     found = await current_revision(settings.database_url_for(_SERVICE), _SERVICE)
     if not is_current(found, head_revision(_SERVICE) or ""):
         raise ConfigError(f"the database's schema is at {found or 'nothing'}: run `pbs-cloud migrate` first")
-
-
-@contextlib.asynccontextmanager
-async def _database(settings: Settings) -> AsyncIterator[Settings]:
-    """Settings with a database that answers while the block runs."""
-    if settings.database_url is not None or settings.chunkstore_database_url is not None:
-        yield settings
-        return
-    root, socket = settings.data_dir, settings.run_path / "pg"
-    server = EmbeddedPostgres(root / "postgres", socket, root / "logs" / "postgres.log")
-    if await _answers(server.url):
-        yield load_settings(database_url=server.url)
-        return
-    folder = open_data_dir(settings)
-    with contextlib.closing(folder.lock):
-        await server.prepare()
-        process = await server.start()
-        try:
-            await _wait(server, process)
-            yield load_settings(database_url=server.url)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGINT)
-            await process.wait()
-
-
-async def _wait(server: EmbeddedPostgres, process: asyncio.subprocess.Process) -> None:
-    """Until it answers. Raises ConfigError if it ends instead."""
-    tasks = [asyncio.create_task(server.wait()), asyncio.create_task(process.wait())]
-    done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in rest:
-        task.cancel()
-    if tasks[0] not in done:
-        raise ConfigError("the embedded database does not start, see logs/postgres.log in the data folder")
-
-
-async def _answers(url: str) -> bool:
-    try:
-        connection = await asyncpg.connect(url, timeout=5.0)
-    except (OSError, asyncpg.PostgresError):
-        return False
-    await connection.close()
-    return True

@@ -27,6 +27,16 @@ _LOCK = "pbs-cloud auth keys"
 _log = get_logger(__name__)
 
 
+def seed_owner(active_from: int) -> str:
+    """The row and column that a sealed seed belongs to."""
+    return f"signing_key:{active_from}:ticket"
+
+
+def csrf_owner(active_from: int) -> str:
+    """The row and column that a sealed secret of CSRF tokens belongs to."""
+    return f"signing_key:{active_from}:csrf"
+
+
 class KeyRing(Component):
     """Keys as this process knows them; `start` reads them and makes the very first one."""
 
@@ -83,33 +93,51 @@ class KeyRing(Component):
             found.append(key)
         return tuple(found)
 
+    async def replace(self, *, end_tickets: bool) -> int:
+        """A new key before its time; the second from which on it signs (one that is announced already is enough).
+
+        With ``end_tickets`` it signs at once and all others go: every ticket ends, at the latest when each replica has
+        read the keys again. Raises Unavailable.
+        """
+        now = int(self._clock.time())
+        async with self._database.system() as connection:
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", _LOCK)
+            if end_tickets:
+                await connection.execute("DELETE FROM signing_key")
+            newest = await connection.fetchval("SELECT max(active_from) FROM signing_key")
+            if newest is not None and newest > now:
+                return int(newest)
+            return await self._insert(connection, now, first=newest is None)
+
     async def _rotate(self, connection: Connection, keys: tuple[TicketKey, ...], now: int) -> None:
         if _needs_new(keys, now):
-            # the very first key signs at once, also by a clock that is behind
-            active_from = now + LEAD_SECONDS if keys else now - OVERLAP_SECONDS
-            fresh = TicketKey(active_from, secrets.token_bytes(_KEY_BYTES), secrets.token_bytes(_KEY_BYTES))
-            await connection.execute(
-                "INSERT INTO signing_key (active_from, ticket_seed, csrf_secret) VALUES ($1, $2, $3)",
-                active_from,
-                *self._sealed(fresh),
-            )
+            await self._insert(connection, now, first=not keys)
         await connection.execute(
             "DELETE FROM signing_key WHERE active_from = ANY($1::bigint[])", _superseded(keys, now)
         )
 
+    async def _insert(self, connection: Connection, now: int, *, first: bool) -> int:
+        """The very first key signs at once, also by a clock that is behind."""
+        active_from = now - OVERLAP_SECONDS if first else now + LEAD_SECONDS
+        fresh = TicketKey(active_from, secrets.token_bytes(_KEY_BYTES), secrets.token_bytes(_KEY_BYTES))
+        await connection.execute(
+            "INSERT INTO signing_key (active_from, ticket_seed, csrf_secret) VALUES ($1, $2, $3)",
+            active_from,
+            *self._sealed(fresh),
+        )
+        return active_from
+
     def _sealed(self, key: TicketKey) -> tuple[bytes, bytes]:
-        owner = f"signing_key:{key.active_from}"
         return (
-            self._box.seal(key.ticket_seed.hex(), f"{owner}:ticket"),
-            self._box.seal(key.csrf_secret.hex(), f"{owner}:csrf"),
+            self._box.seal(key.ticket_seed.hex(), seed_owner(key.active_from)),
+            self._box.seal(key.csrf_secret.hex(), csrf_owner(key.active_from)),
         )
 
     def _opened(self, active_from: int, seed: bytes, secret: bytes) -> TicketKey:
-        owner = f"signing_key:{active_from}"
         return TicketKey(
             active_from,
-            bytes.fromhex(self._box.open(seed, f"{owner}:ticket")),
-            bytes.fromhex(self._box.open(secret, f"{owner}:csrf")),
+            bytes.fromhex(self._box.open(seed, seed_owner(active_from))),
+            bytes.fromhex(self._box.open(secret, csrf_owner(active_from))),
         )
 
     async def _refresh_for_ever(self) -> None:

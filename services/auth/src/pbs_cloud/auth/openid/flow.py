@@ -124,7 +124,7 @@ class OpenidLogins:
 
     async def _remember(self, row: RealmRow, state: str, nonce: str, verifier: str, redirect_url: str) -> None:
         now, hashed = int(self._clock.time()), _hash(state)
-        sealed = self._box.seal(verifier, _verifier_owner(hashed))
+        sealed = self._box.seal(verifier, verifier_owner(hashed))
         login = LoginRow(hashed, row.tenant_id, row.realm, redirect_url, nonce, sealed, now + LOGIN_SECONDS)
         async with self._database.tenant(row.tenant_id) as connection:
             try:
@@ -139,7 +139,7 @@ class OpenidLogins:
             client_key=None if row.client_key is None else self._box.open(row.client_key, key_owner(row.realm)),
             code=code,
             redirect_url=login.redirect_url,
-            code_verifier=self._box.open(login.code_verifier, _verifier_owner(login.state)),
+            code_verifier=self._box.open(login.code_verifier, verifier_owner(login.state)),
             nonce=login.nonce,
         )
         return await self._providers.claims(provider, exchange, _claim(row))
@@ -214,5 +214,6 @@ def _hash(state: str) -> bytes:
     return hashlib.sha256(state.encode(errors="replace")).digest()
 
 
-def _verifier_owner(state_hash: bytes) -> str:
+def verifier_owner(state_hash: bytes) -> str:
+    """The row that a sealed code verifier belongs to."""
     return f"openid_login:{state_hash.hex()}"

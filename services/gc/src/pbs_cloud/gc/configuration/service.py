@@ -23,6 +23,11 @@ _NEEDED = {
 }
 
 
+def secret_owner(tenant_id: str, section: str, entry_id: str) -> str:
+    """The row that a sealed secret belongs to."""
+    return f"{tenant_id} {section} {entry_id}"
+
+
 class KeptConfiguration:
     """Entries of one tenant at a time. The password of a remote is stored encrypted and never given back."""
 
@@ -102,7 +107,7 @@ class KeptConfiguration:
         return entry
 
     def _sealed(self, ctx: CallContext, section: Section, entry_id: str, secret: str | None) -> bytes | None:
-        return None if secret is None else self._box.seal(secret, f"{ctx.tenant_id} {section} {entry_id}")
+        return None if secret is None else self._box.seal(secret, secret_owner(ctx.tenant_id, section, entry_id))
 
 
 def _named(found: Sequence[ConfigEntry], section: Section, entry_id: str) -> ConfigEntry:
