@@ -190,6 +190,9 @@ async def test_who_may(world: Maintained) -> None:
             await world.gc.verify(ctx, VerifyScope(STORE, ns), ALL)
     with pytest.raises(NotOwner):
         await world.gc.verify(owner, VerifyScope(STORE, ns, "vm", "2"), ALL)
+    for missing in (VerifyScope(STORE, ns, "vm", "3"), VerifyScope(STORE, f"{ns}/none", "vm", "1", 5)):
+        with pytest.raises(NotFound, match=r"^ENOENT: No such file or directory$"):
+            await world.gc.verify(owner, missing, ALL)
     assert (await run(world, VerifyScope(STORE, ns), ctx=owner))[0] == "OK"
     assert [await world.verdict(key) for key in (mine, foreign)] == ["ok", None], "only its own groups"
     reader = member("r@pbs", "DatastoreReader")

@@ -46,9 +46,10 @@ class Verify:
         self._snapshots = SnapshotCheck(catalogue, verifier, tasks)
 
     async def start(self, ctx: CallContext, scope: VerifyScope, options: VerifyOptions) -> str:
-        """UPID of the task. That namespace, group or snapshot exist is found out in it.
+        """UPID of the task. That namespace, group or snapshot exist is found out in it, unless the owner counts.
 
-        Raises PermissionDenied, InvalidArgument (mixed parameters), NotFound (datastore), Conflict (offline), NotOwner.
+        Raises PermissionDenied, InvalidArgument (mixed parameters), Conflict (offline), NotOwner, and NotFound
+        (datastore; for callers that may verify only what is their own the group too).
         """
         limited = require_access(
             ctx.caller, scope.store, scope.ns, (Privilege.DATASTORE_VERIFY,), (Privilege.DATASTORE_BACKUP,)
@@ -147,13 +148,11 @@ class Verify:
                 failures.add(path_of(key))
 
     async def _require_owner(self, full: CallContext, caller: Caller, scope: VerifyScope) -> None:
-        """Raises NotOwner; a group that does not exist belongs to nobody."""
-        try:
-            async for group in self._catalogue.list_groups(full, scope.store, scope.ns):
-                if (group.backup_type, group.backup_id) == (scope.backup_type, scope.backup_id):
-                    require_owner(caller, group.owner)
-        except NotFound:
-            return
+        """Raises NotOwner, and NotFound for a group that does not exist: nobody owns it."""
+        async for group in self._catalogue.list_groups(full, scope.store, scope.ns):
+            if (group.backup_type, group.backup_id) == (scope.backup_type, scope.backup_id):
+                return require_owner(caller, group.owner)
+        raise NotFound("ENOENT: No such file or directory")
 
 
 def for_everything(ctx: CallContext) -> CallContext:
