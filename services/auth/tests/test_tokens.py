@@ -56,12 +56,13 @@ async def test_texts_of_refusals(world: AuthWorld) -> None:
         await client.create_token(root, "nosuch@pbs", "pve1", TokenSettings())
     with pytest.raises(NotFound, match=r"^no such user 'nosuch@pbs'$"):
         await client.list_tokens(root, "nosuch@pbs")
-    for missing in (
-        client.get_token(root, "alice@pbs", "no"),
-        client.update_token(root, "alice@pbs", "no", TokenSettings(comment="x")),
-    ):
-        with pytest.raises(NotFound, match=r"^no such token 'alice@pbs!no'$"):
-            await missing
+    for userid in ("alice@pbs", "nosuch@pbs"):
+        for missing in (
+            client.get_token(root, userid, "no"),
+            client.update_token(root, userid, "no", TokenSettings(comment="x")),
+        ):
+            with pytest.raises(NotFound, match=rf"^no such token '{userid}!no'$"):
+                await missing
     with pytest.raises(NotFound, match=r"^token 'no' of user 'alice@pbs' does not exist\.$"):
         await client.delete_token(root, "alice@pbs", "no")
     for name in ("a b", "", "-x", "n" * 60):

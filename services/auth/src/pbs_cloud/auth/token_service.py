@@ -158,7 +158,6 @@ async def _delete(running: Change, row: TokenRow) -> None:
 
 
 async def _require_token(connection: Connection, tenant_id: str, userid: str, name: str) -> TokenRow:
-    await require_user(connection, tenant_id, userid)
     row = await tokens.by_token_id(connection, tenant_id, f"{userid}!{name}")
     if row is None:
         raise NotFound(f"no such token '{userid}!{name}'")
