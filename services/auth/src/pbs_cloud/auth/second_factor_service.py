@@ -19,7 +19,7 @@ from pbs_cloud.auth.second_factor import (
     secret_owner,
 )
 from pbs_cloud.auth.totp import Totp, parse_uri
-from pbs_cloud.auth.user_service import no_such_user, require_user
+from pbs_cloud.auth.user_service import require_user
 from pbs_cloud.contracts.context import CallContext
 from pbs_cloud.contracts.errors import InvalidArgument, NotFound
 from pbs_cloud.contracts.rights import Privilege
@@ -124,11 +124,13 @@ class SecondFactorService:
         if not holds(ctx.caller, "/access/users", Privilege.PERMISSIONS_MODIFY):
             raise denied()
         async with change(self._database, ctx, ctx.tenant_id, self._clock) as running:
-            row = await require_user(running.connection, ctx.tenant_id, userid)
+            row = await users.by_userid(running.connection, ctx.tenant_id, userid)
+            if row is None:
+                raise NotFound("no such user")
             protect_operator(ctx.caller, userid)
             state = await factors.lock_state(running.connection, row.id)
             if state is None:
-                raise no_such_user(userid)
+                raise NotFound("no such user")
             await factors.set_failures(running.connection, row.id, 0, 0, 0)
             await running.audit("tfa.unlock", userid)
             return is_totp_locked(state) or state.locked_until > self._clock.time()
