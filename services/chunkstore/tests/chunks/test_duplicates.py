@@ -9,6 +9,7 @@ from testkit.chunk_world import Chunk, World, encrypted_chunk, plain_chunk
 from pbs_cloud.chunkstore.chunks.duplicates import Decision, decide
 from pbs_cloud.chunkstore.chunks.kinds import ChunkKind
 from pbs_cloud.contracts.chunkstore.types import StoredChunk
+from pbs_cloud.chunkstore.states import ChunkState
 from pbs_cloud.contracts.errors import DataCorrupt, InvalidArgument
 from pbs_cloud.formats import blob
 
@@ -120,7 +121,27 @@ async def test_an_adopted_chunk_shows_its_kind_at_the_first_upload(world: World)
     await (await world.store()).backend.write_chunk(chunk.digest, [b""], only_new=False)
     await world.set_row(chunk, kind=int(ChunkKind.UNKNOWN))
     assert await world.put(session, chunk) == StoredChunk(duplicate=False, stored_size=len(chunk.data))
+    await world.flush(session)
     assert await world.get(session, chunk) == chunk.data
+
+
+@pytest.mark.parametrize("damage", ["cut off", "changed", "missing"])
+async def test_an_adopted_chunk_that_is_damaged_is_healed_by_its_first_upload(any_world: World, damage: str) -> None:
+    """The client has the right bytes at hand: a backup that refers to the damaged object could not be restored."""
+    session, chunk = await any_world.session(), plain_chunk()
+    await stored(any_world, session, chunk)
+    await any_world.set_row(chunk, kind=int(ChunkKind.UNKNOWN))
+    backend = (await any_world.store()).backend
+    if damage == "missing":
+        await backend.delete_chunks([chunk.digest])
+    else:
+        left = {"cut off": chunk.data[:-1], "changed": chunk.data[:-1] + bytes([chunk.data[-1] ^ 1])}[damage]
+        await backend.write_chunk(chunk.digest, [left], only_new=False)
+    assert await any_world.put(session, chunk) == StoredChunk(duplicate=False, stored_size=len(chunk.data))
+    await any_world.flush(session)
+    assert await any_world.get(session, chunk) == chunk.data
+    row = await any_world.row(chunk)
+    assert (row["state"], row["kind"], row["size"]) == (ChunkState.LIVE, ChunkKind.PLAIN, len(chunk.data))
 
 
 async def test_a_path_that_is_no_file_is_an_error(world: World) -> None:

@@ -98,8 +98,9 @@ class ChunkStore:
                 claim = await self._claims.claim(
                     attempt.session, digest, attempt.info, quota=attempt.quota, patient=patient
                 )
-                if claim.next is Next.PRESENT and claim.row is not None:
-                    return await self._present(claim.row, attempt)
+                row = await self._described(claim.row) if claim.next is Next.PRESENT else None
+                if row is not None:
+                    return await self._present(row, attempt)
                 if claim.next in (Next.WRITE, Next.HEAL):
                     live = await self._write(claim, attempt)
                     held = live is None
@@ -176,8 +177,6 @@ class ChunkStore:
 
     async def _present(self, row: ChunkRow, attempt: Attempt) -> StoredChunk:
         """The digest is stored and claimed: the table of formats 1.7 says which copy stays."""
-        if row.kind is ChunkKind.UNKNOWN:
-            row = await self._inspect(row)
         upload = attempt.upload
         decision = decide(row.kind, row.size, upload.kind, upload.size)
         if decision is Decision.KEEP:
@@ -197,13 +196,19 @@ class ChunkStore:
         metrics.BYTES_STORED.inc(upload.size)
         return StoredChunk(duplicate=False, stored_size=upload.size)
 
-    async def _inspect(self, row: ChunkRow) -> ChunkRow:
-        """Kind and size of an adopted chunk from its object; the row is told."""
-        data = await self.backend.read_chunk(row.digest, row.location)
+    async def _described(self, row: ChunkRow | None) -> ChunkRow | None:
+        """The row with the kind and size of its object, which of an adopted chunk nobody has looked at before.
+
+        None: the object is damaged or missing, so that the next claim lets this upload heal it.
+        """
+        if row is None or row.kind is not ChunkKind.UNKNOWN:
+            return row
         try:
-            kind = ChunkKind.of(blob.parse_header(data)[0])
-        except FormatError:
-            kind = ChunkKind.UNKNOWN
+            data = await self.backend.read_chunk(row.digest, row.location)
+            kind = ChunkKind.of(await asyncio.get_running_loop().run_in_executor(self._executor, blob.check_crc, data))
+        except (NotFound, DataCorrupt, FormatError):
+            await self._mark_if_damaged(row.digest, row.location)
+            return None
         found = ObjectInfo(kind, len(data), row.raw_size)
         async with self._database.tenant(self.ids.tenant) as db:
             old = ObjectInfo(row.kind, row.size, row.raw_size)
@@ -285,12 +290,16 @@ class ChunkStore:
         """Look at a damaged object again under its lock; if it still is, its row becomes `corrupt`. Whether it is."""
         await self._locks.acquire(digest)
         try:
-            if await self._reads_well(digest, location):
-                return False
-            async with self._database.tenant(self.ids.tenant) as db:
-                await claim_db.mark_corrupt(db, self.ids.datastore, digest)
+            return await self._mark_if_damaged(digest, location)
         finally:
             self._locks.release(digest)
+
+    async def _mark_if_damaged(self, digest: bytes, location: str | None) -> bool:
+        """`mark_corrupt` under a lock that the caller holds."""
+        if await self._reads_well(digest, location):
+            return False
+        async with self._database.tenant(self.ids.tenant) as db:
+            await claim_db.mark_corrupt(db, self.ids.datastore, digest)
         metrics.CORRUPT.inc()
         _log.error("chunk is damaged", digest=digest.hex(), datastore=self.ids.datastore)
         return True
