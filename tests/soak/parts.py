@@ -11,6 +11,7 @@ Part = Callable[["Allowance"], Awaitable[list[str]]]
 PARTS: dict[str, str] = {
     "simulator": "soak.simulator:run",
     "faults": "soak.faults:walk",
+    "faults-bucket": "soak.faults:walk_over_a_bucket",
     "kills": "soak.faults:kills",
 }
 """Name -> `module:function`; the function is a `Part`. Parts run one after the other, each with its share of time."""
@@ -22,11 +23,13 @@ class Allowance:
     Args:
         seconds: None: until it is stopped.
         cores: processes that it should keep busy.
+        rounds: how many rounds a part of rounds does; None: as many as it holds for right.
     """
 
-    def __init__(self, seconds: float | None, cores: int) -> None:
+    def __init__(self, seconds: float | None, cores: int, rounds: int | None = None) -> None:
         self.seconds = seconds
         self.cores = cores
+        self.rounds = rounds
         self.stop = asyncio.Event()
         self._began = asyncio.get_running_loop().time()
 

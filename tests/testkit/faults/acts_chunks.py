@@ -9,6 +9,7 @@ from pbs_cloud.chunkstore.states import UsageWriter
 from pbs_cloud.contracts.chunkstore import types as t
 from pbs_cloud.contracts.chunkstore.collection import CollectionClient
 from pbs_cloud.contracts.errors import QuotaExceeded
+from pbs_cloud.formats import layout
 from testkit.chunk_world import Chunk, plain_chunk
 from testkit.faults.acts import Act, act, chunks, group, key_of, reading, snapshot
 from testkit.faults.world import FaultWorld
@@ -78,16 +79,15 @@ async def chunk_of_unknown_kind(world: FaultWorld) -> Act:
 
 @act
 async def object_of_unknown_origin(world: FaultWorld) -> Act:
-    """A file lies where a new chunk shall go."""
+    """An object lies where a new chunk shall go."""
     session, (made,) = await _session(world), chunks(1)
-    world.chunk_file(made).parent.mkdir(exist_ok=True)
-    world.chunk_file(made).write_bytes(b"something else")
+    await world.place().write(layout.chunk_path(made.digest), b"something else")
 
     async def run() -> None:
         await world.upload(session, [made])
 
     async def check() -> None:
-        assert world.chunk_file(made).read_bytes() == made.data
+        assert await world.stored(made) == made.data
         await world.catalogue.close_session(ADMIN, session.session_id)
         await _used(world, [made])
 

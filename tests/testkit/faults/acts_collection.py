@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import uuid
 from typing import Any
 
@@ -40,7 +39,7 @@ def _collecting(world: FaultWorld, kept: t.SnapshotKey, chunk: Chunk) -> Act:
     async def check() -> None:
         await run()
         await whole()
-        assert not world.chunk_file(chunk).exists(), "garbage stays"
+        assert await world.stored(chunk) is None, "garbage stays"
 
     return Act(run, check, done=(Locked,), between=whole)
 
@@ -55,30 +54,55 @@ async def collection_with_orphans(world: FaultWorld) -> Act:
     """Objects without a row, set-aside copies, indexes that no row knows."""
     kept, chunk = await _garbage(world)
     orphan, needed = plain_chunk(300), world.promised[kept].archives["a.pxar.didx"][0]
-    places = (world.chunk_file(orphan), world.folder / layout.bad_chunk_path(needed.digest, 0))
-    for place in places:
-        place.parent.mkdir(exist_ok=True)
-        place.write_bytes(orphan.data)
-        os.utime(place, (1e9, 1e9))
-    stray = world.file(kept, "stray.pxar.didx")
-    stray.write_bytes(Archive([needed]).index()[0])
-    async with world.database.system() as connection:
-        await connection.execute("UPDATE datastore SET created_at = created_at - interval '30 days'")
-        await connection.execute("DELETE FROM gc_run WHERE ended_at IS NOT NULL")
+    place = world.place()
+    paths = (layout.chunk_path(orphan.digest), layout.bad_chunk_path(needed.digest, 0))
+    for path in paths:
+        await place.write(path, orphan.data)
+    stray = world.path(kept, "stray.pxar.didx")
+    await place.write(stray, Archive([needed]).index()[0])
+    await _orphans_are_due(world)
     found = _collecting(world, kept, chunk)
     once = found.check
     assert once is not None
 
     async def check() -> None:
         await once()
-        async with world.database.system() as connection:
-            await connection.execute("DELETE FROM gc_run WHERE ended_at IS NOT NULL")
-        stray.unlink(missing_ok=True)
+        await _orphans_are_due(world)
+        await place.remove(stray)
         await found.run()
-        assert not any(place.exists() for place in places), "orphans stay"
+        assert not any([await place.read(path) for path in paths]), "orphans stay"
 
     found.check = check
     return found
+
+
+@act
+async def collection_beside_an_unknown_snapshot(world: FaultWorld) -> Act:
+    """What somebody else has put there is not in the catalogue: nothing is taken for an orphan."""
+    kept, chunk = await _garbage(world)
+    orphan, strange = plain_chunk(300), world.path(key_of(group()), "index.json.blob")
+    await world.place().write(layout.chunk_path(orphan.digest), orphan.data)
+    await world.place().write(strange, b"strange")
+    await _orphans_are_due(world)
+    found = _collecting(world, kept, chunk)
+    once = found.check
+    assert once is not None
+
+    async def check() -> None:
+        await _orphans_are_due(world)
+        await once()
+        assert await world.stored(orphan) is not None, "no orphan as long as anybody may need it"
+        for path in (strange, layout.chunk_path(orphan.digest)):
+            await world.place().remove(path)
+
+    found.check = check
+    return found
+
+
+async def _orphans_are_due(world: FaultWorld) -> None:
+    async with world.database.system() as connection:
+        await connection.execute("UPDATE datastore SET created_at = created_at - interval '30 days'")
+        await connection.execute("DELETE FROM gc_run WHERE ended_at IS NOT NULL")
 
 
 @act
@@ -134,21 +158,22 @@ async def _uncount(connection: Any, size: int) -> None:
 async def collection_of_a_damaged_store(world: FaultWorld) -> Act:
     """An index that cannot be read: the run ends with an error and nothing is condemned."""
     kept, chunk = await _garbage(world)
-    index = world.file(kept, "a.pxar.didx")
-    content = index.read_bytes()
+    place, path = world.place(), world.path(kept, "a.pxar.didx")
+    content = await place.read(path)
+    assert content is not None
 
     async def run() -> str:
-        index.write_bytes(content[:-3])
+        await place.write(path, content[:-3])
         try:
             upid, _ = await world.gc.start_collection(ADMIN, STORE, wait_seconds=30)
             status = await world.ended(upid)
         finally:
-            index.write_bytes(content)
+            await place.write(path, content)
         assert status != "OK" and not status.startswith("WARNINGS"), status
         return "refused"
 
     async def check() -> None:
-        assert world.chunk_file(chunk).exists(), "condemned without having read all indexes"
+        assert await world.stored(chunk) is not None, "condemned without having read all indexes"
         await world.check_promises(kept.group)
 
     return Act(run, check, reads=True, expected="refused", done=(Locked,))
@@ -175,7 +200,7 @@ async def abandoned_collection(world: FaultWorld) -> Act:
     async def check() -> None:
         await world.check_promises(kept.group)
         await _collecting(world, kept, chunk).run()
-        assert not world.chunk_file(chunk).exists()
+        assert await world.stored(chunk) is None
 
     return Act(run, check)
 
@@ -207,7 +232,7 @@ async def trial_collection(world: FaultWorld) -> Act:
         await world.must(upid)
 
     async def check() -> None:
-        assert world.chunk_file(chunk).exists()
+        assert await world.stored(chunk) is not None
 
     return Act(run, check, done=(Locked,))
 

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
-from pbs_cloud.chunkstore.backends.local_layout import MARK_NAME, store_owner
-from pbs_cloud.chunkstore.backends.opening import MARK_PREFIX
 from pbs_cloud.chunkstore.maintenance import running
+from pbs_cloud.chunkstore.states import ChunkState
 from pbs_cloud.contracts.chunkstore import types as t
 from pbs_cloud.contracts.errors import NotFound, Unavailable
 from pbs_cloud.formats import layout
 from testkit.faults.acts import Act, act, chunks, fresh, key_of
 from testkit.faults.acts_stores import SYSTEM
+from testkit.faults.places import Place
 from testkit.faults.world import FaultWorld, Kept
 from testkit.maintenance import ADMIN, TENANT
 
 
-async def _store(world: FaultWorld, name: str) -> tuple[Path, dict[t.SnapshotKey, Kept]]:
-    """A datastore with groups in two namespaces; its directory and what is in it."""
+async def _store(world: FaultWorld, name: str) -> tuple[Place, dict[t.SnapshotKey, Kept]]:
+    """A datastore with groups in two namespaces; its place and what is in it."""
     await world.must(await world.catalogue.create_datastore(SYSTEM, name, {}))
     await world.catalogue.create_namespace(ADMIN, name, "inner")
     kept = {}
@@ -31,29 +27,19 @@ async def _store(world: FaultWorld, name: str) -> tuple[Path, dict[t.SnapshotKey
         await world.back_up(key, {"a.pxar.didx": chunks()})
         await world.catalogue.set_group_notes(ADMIN, key.group, "kept")
         kept[key] = world.promised.pop(key)
-    return world.settings.data_dir / "datastores" / TENANT / name, kept
+    return world.place(name), kept
 
 
-def _owned(folder: Path) -> None:
-    """A copy belongs to whom a datastore belongs."""
-    owner = store_owner()
-    for path in (folder, *folder.rglob("*")):
-        if owner is not None:
-            os.chown(path, owner.uid, owner.gid)
-
-
-async def _copy(world: FaultWorld, target: Path, name: str, *, marked: bool) -> dict[t.SnapshotKey, Kept]:
-    """The directory of a store at another place, where no catalogue knows it; what must be in it."""
+async def _copy(world: FaultWorld, target: Place, name: str, *, marked: bool) -> dict[t.SnapshotKey, Kept]:
+    """A store as it lies, at another place, where no catalogue knows it; what must be in it."""
     source_name = fresh("store")
     source, kept = await _store(world, source_name)
-    shutil.copytree(source, target)
+    await source.copy_to(target)
     await world.must(await world.catalogue.delete_datastore(SYSTEM, source_name, destroy_data=True))
-    (target / MARK_NAME).unlink()
     if marked:
-        (target / MARK_NAME).write_text(json.dumps({"hostname": f"{MARK_PREFIX}{uuid.uuid4()}"}))
+        await target.mark()
     first = next(iter(kept.values())).archives["a.pxar.didx"][0]
-    shutil.copy(target / layout.chunk_path(first.digest), target / layout.bad_chunk_path(first.digest, 0))
-    _owned(target)
+    await target.write(layout.bad_chunk_path(first.digest, 0), first.data)
     return {
         t.SnapshotKey(t.GroupRef(name, key.group.ns, "host", "one"), key.backup_time): what
         for key, what in kept.items()
@@ -88,7 +74,7 @@ def _taken_in(world: FaultWorld, name: str, kept: dict[t.SnapshotKey, Kept], run
 async def rebuild(world: FaultWorld) -> Act:
     """A datastore whose rows were lost comes back from its directory."""
     name = fresh("store")
-    kept = await _copy(world, world.settings.data_dir / "datastores" / TENANT / name, name, marked=True)
+    kept = await _copy(world, world.place(name), name, marked=True)
 
     async def run() -> None:
         (outcome,) = await running.rebuild(world.settings, name=name, tenant_id=TENANT)
@@ -99,14 +85,36 @@ async def rebuild(world: FaultWorld) -> Act:
 
 
 @act
-async def adoption(world: FaultWorld) -> Act:
-    """The directory of another server is taken over as it is."""
+async def rebuild_of_a_damaged_store(world: FaultWorld) -> Act:
+    """A damaged chunk beside its set-aside copy comes back as a damaged one."""
     name = fresh("store")
-    place = world.settings.data_dir.parent / f"{world.settings.data_dir.name}-{name}"
+    kept = await _copy(world, world.place(name), name, marked=True)
+    damaged = next(iter(kept.values())).archives["a.pxar.didx"][0]
+    await world.place(name).write(layout.chunk_path(damaged.digest), damaged.data[:-1] + b"\0")
+
+    async def run() -> None:
+        (outcome,) = await running.rebuild(world.settings, name=name, tenant_id=TENANT)
+        if outcome.problem:
+            raise Unavailable(outcome.problem)
+
+    async def check() -> None:
+        async with world.database.system() as connection:
+            state = await connection.fetchval("SELECT state FROM chunk WHERE digest = $1", damaged.digest)
+        assert ChunkState(state) is ChunkState.CORRUPT
+        await world.must(await world.catalogue.delete_datastore(SYSTEM, name, destroy_data=True))
+
+    return Act(run, check)
+
+
+@act
+async def adoption(world: FaultWorld) -> Act:
+    """What another server has left is taken over as it is."""
+    name = fresh("store")
+    place, called = world.elsewhere(name)
     kept = await _copy(world, place, name, marked=False)
 
     async def run() -> None:
-        await running.adopt(world.settings, place, tenant_id=TENANT, name=name)
+        await running.adopt(world.settings, Path(called), tenant_id=TENANT, name=name)
 
     found = _taken_in(world, name, kept, run, destroy=False)
     once = found.check
@@ -114,7 +122,7 @@ async def adoption(world: FaultWorld) -> Act:
     async def check() -> None:
         assert once is not None
         await once()
-        shutil.rmtree(place)
+        await place.clear()
 
     found.check = check
     return found
@@ -124,16 +132,14 @@ async def adoption(world: FaultWorld) -> Act:
 async def comparison(world: FaultWorld) -> Act:
     """`fsck` says what differs, or that it could not look; never that all is well when it is not."""
     name = fresh("store")
-    folder, kept = await _store(world, name)
+    place, kept = await _store(world, name)
     first, second = kept
     damaged, missing = kept[first].archives["a.pxar.didx"]
-    (folder / layout.chunk_path(damaged.digest)).write_bytes(damaged.data[:-1] + b"\0")
-    (folder / layout.chunk_path(missing.digest)).unlink()
+    await place.write(layout.chunk_path(damaged.digest), damaged.data[:-1] + b"\0")
+    await place.remove(layout.chunk_path(missing.digest))
     stray = chunks(1)[0]
-    (folder / layout.chunk_path(stray.digest)).parent.mkdir(exist_ok=True)
-    (folder / layout.chunk_path(stray.digest)).write_bytes(stray.data)
-    next(folder.rglob("ns/inner/**/a.pxar.didx")).unlink()
-    del second
+    await place.write(layout.chunk_path(stray.digest), stray.data)
+    await place.remove(world.path(second, "a.pxar.didx"))
 
     async def run() -> Any:
         try:

@@ -50,8 +50,8 @@ async def verification_of_a_corrupt_chunk(world: FaultWorld) -> Act:
     known = world.promised[key].archives["a.pxar.didx"]
 
     async def run() -> None:
-        if world.chunk_file(known[0]).exists():
-            world.chunk_file(known[0]).write_bytes(known[0].data[:-1] + bytes([known[0].data[-1] ^ 1]))
+        if await world.stored(known[0]) is not None:
+            await world.damage(known[0])
         status = await world.ended(await world.gc.verify(ADMIN, _scope(key.group), _EVERYTHING))
         assert status != "OK", "a corrupt chunk was not found"
         if await world.verdict(key) != "failed":
@@ -94,13 +94,15 @@ async def new_backups(world: FaultWorld) -> Act:
 
     async def run() -> None:
         made.append(await snapshot(world))
-
-    async def check() -> None:
-        if not made:
-            made.append(await snapshot(world))
         async with asyncio.timeout(30):
             while await world.verdict(made[-1]) != "ok":
                 await asyncio.sleep(0.1)
+
+    async def check() -> None:
+        for key in made:
+            async with asyncio.timeout(30):
+                while await world.verdict(key) != "ok":
+                    await asyncio.sleep(0.1)
         await world.catalogue.update_datastore(ROOT, STORE, {}, ["verify-new"])
 
     return Act(run, check)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
 from pbs_cloud.contracts.chunkstore import types as t
 from pbs_cloud.contracts.errors import Conflict, DataCorrupt, InvalidArgument, PbsError
 from pbs_cloud.formats import blob
+from pbs_cloud.formats.index import dynamic_header
 from testkit.chunk_world import Chunk
 from testkit.faults.acts import Act, act, chunks, fresh, group, key_of, reading, snapshot, times
+from testkit.faults.acts_stores import SYSTEM
 from testkit.faults.world import FaultWorld
 from testkit.maintenance import ADMIN, STORE, Archive
+
+_MANY = 210_000
 
 
 async def _only_whole(world: FaultWorld, ref: t.GroupRef, attempted: dict[t.SnapshotKey, Any]) -> None:
@@ -47,6 +53,47 @@ async def backup(world: FaultWorld) -> Act:
     return _backing_up(
         world, key_of(group()), {"a.pxar.didx": chunks(), "b.img.fidx".replace("fidx", "didx"): chunks(1)}
     )
+
+
+@act
+async def first_backup_of_a_datastore(world: FaultWorld) -> Act:
+    """The process of the chunks has not opened it yet."""
+    name = fresh("store")
+    await world.must(await world.catalogue.create_datastore(SYSTEM, name, {}))
+    key = key_of(t.GroupRef(name, "", "host", "one"))
+    found = _backing_up(world, key, {"a.pxar.didx": chunks(1)})
+    once = found.check
+    assert once is not None
+
+    async def check() -> None:
+        await once()
+        del world.promised[key]
+        await world.must(await world.catalogue.delete_datastore(SYSTEM, name, destroy_data=True))
+
+    found.check = check
+    return found
+
+
+@act
+async def large_index(world: FaultWorld) -> Act:
+    """So large that a bucket takes it in parts."""
+    key, (chunk,) = key_of(group()), chunks(1)
+    entries = ((number * chunk.size).to_bytes(8, "little") + chunk.digest for number in range(1, _MANY + 1))
+    body = b"".join(entries)
+    csum = hashlib.sha256(body).digest()
+    raw = dynamic_header(uuid.uuid4().bytes, key.backup_time, csum) + body
+
+    async def run() -> None:
+        session = await world.open(key.group, key.backup_time)
+        try:
+            await world.upload(session, [chunk])
+            closing = (session.session_id, "a.pxar.didx", csum, _MANY * chunk.size)
+            await world.catalogue.close_index(ADMIN, *closing, _pieces(raw))
+        finally:
+            with contextlib.suppress(PbsError):
+                await world.catalogue.close_session(ADMIN, session.session_id)
+
+    return Act(run)
 
 
 @act
@@ -229,7 +276,7 @@ async def restore_of_a_damaged_chunk(world: FaultWorld) -> Act:
     (chunk,) = world.promised.pop(key).archives["a.pxar.didx"]
 
     async def run() -> str:
-        world.chunk_file(chunk).write_bytes(chunk.data[:-1] + bytes([chunk.data[-1] ^ 1]))
+        await world.damage(chunk)
         session = await world.catalogue.open_reader(ADMIN, key, process_id="test", with_task=False)
         try:
             await world.chunks.get_chunk(ADMIN, session.session_id, chunk.digest)

@@ -13,6 +13,7 @@ from pbs_cloud.contracts.errors import AlreadyExists, Conflict
 from pbs_cloud.formats.prune import KeepOptions
 from pbs_cloud.runtime.lifecycle import BackgroundTask
 from testkit.faults.acts import MISSING, Act, act, chunks, fresh, gone, group, key_of, reading, snapshot, times
+from testkit.faults.places import Storage
 from testkit.faults.world import FaultWorld
 from testkit.maintenance import ADMIN, STORE, TENANT
 
@@ -71,7 +72,11 @@ async def datastore_of_the_first_start(world: FaultWorld) -> Act:
 async def datastore_that_cannot_be_made(world: FaultWorld) -> Act:
     """Its place is taken: no row stays."""
     name = fresh("store")
-    (world.settings.data_dir / "datastores" / TENANT / name / ".chunks").mkdir(parents=True)
+    what = {Storage.DIRECTORY: "directory", Storage.BUCKET: "bucket's prefix"}[world.storage]
+    if world.storage is Storage.DIRECTORY:
+        (world.settings.data_dir / world.location(name) / ".chunks").mkdir(parents=True)
+    else:
+        await world.place(name).write("host/one/owner", b"somebody")
 
     async def run() -> str:
         upid = await world.catalogue.create_datastore(SYSTEM, name, {})
@@ -83,7 +88,7 @@ async def datastore_that_cannot_be_made(world: FaultWorld) -> Act:
 
     async def judged() -> str:
         status = await run()
-        if status != "the directory holds a datastore already":
+        if status != f"the {what} holds a datastore already":
             raise Conflict(status)
         return "refused"
 
@@ -190,8 +195,8 @@ async def upkeep(world: FaultWorld) -> Act:
         await connection.execute("UPDATE datastore SET state = 'creating' WHERE name = $1", name)
         await connection.execute(
             "INSERT INTO datastore (tenant_id, name, backend_type, location, config, state)"
-            " VALUES ($1, $2, 'filesystem', $3, '{}', 'creating')",
-            TENANT, f"{name}x", f"datastores/{TENANT}/{name}x",
+            " SELECT $1, $2, backend_type, $3, '{}', 'creating' FROM datastore WHERE name = $4",
+            TENANT, f"{name}x", world.location(f"{name}x"), name,
         )  # fmt: skip
         await connection.execute(
             "UPDATE snapshot SET state = 'removing', reusable_at = clock_timestamp() FROM backup_group g"
@@ -213,7 +218,7 @@ async def upkeep(world: FaultWorld) -> Act:
 
     async def check() -> None:
         await gone(world, key)
-        assert not world.file(key, "index.json.blob").exists()
+        assert await world.place().read(world.path(key, "index.json.blob")) is None
         stores = await _stores(world)
         assert name in stores and f"{name}x" not in stores
         await world.must(await world.catalogue.delete_datastore(SYSTEM, name, destroy_data=True))

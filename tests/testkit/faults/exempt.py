@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from fnmatch import fnmatch
 
-from testkit.faults.sites import Site
+from testkit.faults.places import Storage
+from testkit.faults.sites import Kind, Site
 
 _NO_ACT = "has no act yet: its own tests provoke failures"
-_BUCKET = "buckets only: the acts play on a directory"
+_BUCKET = "only with a bucket"
+_DIRECTORY = "only with a directory"
 _SECOND_FAULT = "only reached while another fault strikes; the walk comes by there, but strikes nothing on top of it"
 EXEMPT = {
     "runtime/migrations.py:*": "before the product serves; the command says whether it worked",
@@ -49,26 +51,39 @@ EXEMPT = {
     "chunkstore/chunks/store.py:_forget:*": _SECOND_FAULT,
     "chunkstore/collection/condemning.py:transaction:*": "an alias of the transactions in chunk_rows",
     "chunkstore/collection/marking.py:_mark_one:*": "an index that is not read ahead: moved in between (races)",
-    "chunkstore/collection/sweeping.py:transaction:*": _BUCKET,
+    "chunkstore/collection/sweeping.py:_still_ours:*": _DIRECTORY,
+    "chunkstore/collection/strays.py:*": _DIRECTORY,
+    "chunkstore/collection/deleting.py:delete:*": _DIRECTORY,
+    "chunkstore/chunks/store.py:_unfinished:*": _DIRECTORY,
+    "chunkstore/chunks/store.py:_recover:*": _DIRECTORY,
+    "chunkstore/chunks/store.py:_is_whole:*": _DIRECTORY,
+    "chunkstore/chunks/store.py:set_aside_leftover:*": _DIRECTORY,
+    "chunkstore/chunks/publishing.py:publish_now:*": _DIRECTORY,
+    "chunkstore/chunks/claim_db.py:unfinished:*": _DIRECTORY,
+    "chunkstore/chunks/claim_db.py:adopt:*": _DIRECTORY,
     "chunkstore/collection/lost.py:*": _NO_ACT,
-    "chunkstore/collection/orphans.py:_exists:*": _BUCKET,
     "chunkstore/catalogue/removal.py:_let_rest:*": _BUCKET,
-    "chunkstore/catalogue/removal.py:holding_place:*": _BUCKET,
-    "chunkstore/catalogue/removal.py:_remove_rows:*": _BUCKET,
+    "chunkstore/catalogue/removal.py:holding_place:*": _SECOND_FAULT,
     "chunkstore/maintenance/adopt_bucket.py:*": _BUCKET,
+    "chunkstore/maintenance/adopt.py:*": _DIRECTORY,
     "chunkstore/maintenance/reimport.py:*": _NO_ACT,
     "chunkstore/maintenance/importing.py:_insert_store:*": "one of its two statements is for re-imports",
     "chunkstore/maintenance/adopt.py:_find:*": "only a directory with a mark: an adoption that is repeated",
-    "chunkstore/maintenance/importing.py:_judge:*": _BUCKET,
 }
 
 
-_UNUSED_SETTINGS = {"retain_until": "retention locks are off unless an operator sets them: tests of retention"}
+_GUARDS = {
+    "retain_until": "retention locks are off unless an operator sets them: tests of retention",
+    "outcome.refused": _SECOND_FAULT,
+    "rest is not None": _BUCKET,
+}
 
 
-def reason(site: Site) -> str | None:
+def reason(site: Site, storage: Storage) -> str | None:
     """Why nothing strikes there; None if something must."""
-    for word, why in _UNUSED_SETTINGS.items():
-        if word in site.guard:
-            return why
-    return next((why for pattern, why in EXEMPT.items() if fnmatch(str(site), pattern)), None)
+    if site.kind is Kind.BUCKET and storage is Storage.DIRECTORY:
+        return _BUCKET
+    here = {Storage.DIRECTORY: _DIRECTORY, Storage.BUCKET: _BUCKET}[storage]
+    reasons = [why for word, why in _GUARDS.items() if word in site.guard]
+    reasons += [why for pattern, why in EXEMPT.items() if fnmatch(str(site), pattern)]
+    return next((why for why in reasons if why != here), None)

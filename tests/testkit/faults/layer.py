@@ -10,9 +10,7 @@ import asyncio
 import sys
 import weakref
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from types import FrameType
 from typing import Any
 
@@ -25,72 +23,16 @@ from nats.js import JetStreamContext
 
 from pbs_cloud.chunkstore.backends.local import LocalBackend
 from pbs_cloud.contracts.errors import NoSpace, Unavailable
+from testkit.faults.modes import Mode, Plan
 from testkit.faults.sites import STORAGE, Kind, Site, all_sites, relative
 
 _STATEMENT_METHODS = (
     "fetch", "fetchrow", "fetchval", "execute", "executemany", "copy_records_to_table", "copy_from_query",
 )  # fmt: skip
-_WRITES = frozenset({"create", "complete", "write_chunk", "put_file", "copy_file", "make_namespace"})
-_READS = frozenset({"read_chunk", "read_chunk_into", "read_file"})
 _STREAMS = frozenset({"read_file", "list_files"})
 _RAISE = "DO $$ BEGIN RAISE EXCEPTION 'injected fault' USING ERRCODE = '{}'; END $$"
 _SWEEPERS = ("sweeping.py", "orphans.py", "strays.py", "deleting.py")
 _lost = asyncpg.exceptions.ConnectionDoesNotExistError
-
-
-class Mode(StrEnum):
-    """What happens to a call. `lost` and `crash` come before or after the call had its effect.
-
-    `refused`: no transaction can be begun, once; `conflict`: a serialization failure.
-    """
-
-    REFUSED = "refused"
-    ERROR = "error"
-    CONFLICT = "conflict"
-    TIMEOUT = "timeout"
-    FULL = "full"
-    LOST_BEFORE = "lost-before"
-    LOST_AFTER = "lost-after"
-    TRUNCATED = "truncated"
-    SLOW = "slow"
-    CRASH_BEFORE = "crash-before"
-    CRASH_AFTER = "crash-after"
-
-
-_MODES = {
-    Kind.STATEMENT: (
-        Mode.ERROR, Mode.LOST_AFTER, Mode.TIMEOUT, Mode.CRASH_BEFORE, Mode.CONFLICT, Mode.LOST_BEFORE, Mode.CRASH_AFTER,
-    ),
-    Kind.TRANSACTION: (
-        Mode.LOST_BEFORE, Mode.LOST_AFTER, Mode.CRASH_AFTER, Mode.CONFLICT, Mode.CRASH_BEFORE, Mode.REFUSED,
-    ),
-    Kind.STORAGE: (Mode.ERROR, Mode.LOST_AFTER, Mode.CRASH_BEFORE, Mode.SLOW, Mode.CRASH_AFTER),
-    Kind.NATS: (Mode.ERROR, Mode.LOST_AFTER, Mode.TIMEOUT, Mode.SLOW),
-}  # fmt: skip
-
-
-def modes_of(site: Site) -> tuple[Mode, ...]:
-    """What can happen at a site."""
-    modes = _MODES[site.kind]
-    if site.method == "cursor":
-        return (Mode.LOST_BEFORE, Mode.CRASH_BEFORE)
-    if site.kind is Kind.STORAGE and site.method in _WRITES:
-        modes = (*modes, Mode.FULL)
-    if site.kind is Kind.STORAGE and site.method in _READS:
-        modes = (*modes, Mode.TRUNCATED)
-    if site.path.startswith("chunkstore/maintenance/"):  # a command: its crash is its end
-        modes = tuple(mode for mode in modes if mode is not Mode.CRASH_AFTER)
-    return modes
-
-
-@dataclass
-class Plan:
-    """A fault that waits for its call; ``process`` is whose call it was."""
-
-    site: Site
-    mode: Mode
-    fired: asyncio.Event
-    process: str = ""
 
 
 class Layer:
@@ -99,6 +41,7 @@ class Layer:
     def __init__(self) -> None:
         self.reached: Counter[Site] = Counter()
         self.dead: set[str] = set()
+        self.owners: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
         self._execute: Any = asyncpg.Connection.execute
         self._plan: Plan | None = None
         self._meanwhile: tuple[str, str, str, Callable[[], Awaitable[None]]] | None = None
@@ -110,7 +53,7 @@ class Layer:
 
     def arm(self, site: Site, mode: Mode) -> Plan:
         """Spoil the next call of a site."""
-        self._plan = Plan(site, mode, asyncio.Event())
+        self._plan = Plan(site, mode)
         return self._plan
 
     def disarm(self) -> None:
@@ -128,6 +71,12 @@ class Layer:
             if _process_of(connection) == process:
                 _cut(connection)
 
+    def kill_soon(self, process: str) -> None:
+        """`kill` for other threads than that of the connections."""
+        self.dead.add(process)
+        if self._plan is not None:
+            self._plan.loop.call_soon_threadsafe(self.kill, process)
+
     def revive(self, process: str) -> None:
         """A new process of that name may begin."""
         self.dead.discard(process)
@@ -137,12 +86,11 @@ class Layer:
     def install(self) -> Layer:
         """Begin to see calls."""
         for method in _STATEMENT_METHODS:
-            self._replace(asyncpg.Connection, method, self._statement)
-        self._replace(asyncpg.Connection, "cursor", self._cursor)
-        self._replace(Transaction, "start", self._begin)
-        self._replace(Transaction, "commit", self._commit)
-        for method in STORAGE:
-            self._replace(LocalBackend, method, self._stream if method in _STREAMS else self._storage)
+            self.replace(asyncpg.Connection, method, self._statement)
+        self.replace(asyncpg.Connection, "cursor", self._cursor)
+        self.replace(Transaction, "start", self._begin)
+        self.replace(Transaction, "commit", self._commit)
+        self.wrap_storage(LocalBackend, STORAGE)
         for owner, names in (
             (Client, ("publish", "request", "subscribe")),
             (JetStreamContext, ("publish", "stream_info", "add_stream", "pull_subscribe")),
@@ -151,8 +99,13 @@ class Layer:
             (nats, ("connect",)),
         ):
             for name in names:
-                self._replace(owner, name, self._nats)
+                self.replace(owner, name, self._nats)
         return self
+
+    def wrap_storage(self, backend: type[Any], methods: Iterable[str]) -> None:
+        """See the calls of one kind of storage."""
+        for method in methods:
+            self.replace(backend, method, self._stream if method in _STREAMS else self._storage)
 
     def wrapped_storage(self, name: str, work: Any) -> Any:
         """A method that stands in for one of a backend, with the layer around it."""
@@ -164,7 +117,8 @@ class Layer:
             owner, name, original = self._undo.pop()
             setattr(owner, name, original)
 
-    def _replace(self, owner: Any, name: str, make: Callable[[str, Any], Any]) -> None:
+    def replace(self, owner: Any, name: str, make: Callable[[str, Any], Any]) -> None:
+        """Let what `make` answers stand in for an attribute until `remove`."""
         original = getattr(owner, name)
         self._undo.append((owner, name, original))
         setattr(owner, name, make(name, original))
@@ -181,7 +135,7 @@ class Layer:
         if site is not None and self._meanwhile and (site.path, site.function, site.method) == self._meanwhile[:3]:
             work, self._meanwhile = self._meanwhile[3], None
             await work()
-        mode = self._take(site, process)
+        mode = self.take(site, process)
         if mode in (Mode.ERROR, Mode.FULL):
             await self._execute(connection, _RAISE.format("53100"))
         elif mode is Mode.CONFLICT:
@@ -197,7 +151,7 @@ class Layer:
         def call(connection: Any, *args: Any, **kwargs: Any) -> Any:
             site = self._site(Kind.STATEMENT, sys._getframe(1))
             process = self._alive(connection)
-            mode = self._take(site, process)
+            mode = self.take(site, process)
             if mode is Mode.CRASH_BEFORE:
                 self.kill(process)
             elif mode is not None:
@@ -211,7 +165,7 @@ class Layer:
             connection = transaction._connection
             self._connections.add(_raw(connection))
             process = self._alive(connection)
-            if self._take(self._site(Kind.TRANSACTION, sys._getframe(1)), process, begins=True) is not None:
+            if self.take(self._site(Kind.TRANSACTION, sys._getframe(1)), process, begins=True) is not None:
                 _cut(connection)
             return await original(transaction)
 
@@ -221,7 +175,7 @@ class Layer:
         async def call(transaction: Any) -> Any:
             connection = transaction._connection
             process = self._alive(connection)
-            mode = self._take(self._site(Kind.TRANSACTION, sys._getframe(1)), process)
+            mode = self.take(self._site(Kind.TRANSACTION, sys._getframe(1)), process)
             if mode is Mode.CONFLICT:
                 await transaction.rollback()
                 raise asyncpg.SerializationError("injected fault")
@@ -261,9 +215,11 @@ class Layer:
 
     async def _run_storage(self, site: Site | None, name: str, original: Any, args: Any, kwargs: Any) -> Any:
         process = _storage_process(site)
+        if site is not None:
+            self.owners[args[0]] = process
         if process in self.dead:
             raise Unavailable("the process is dead")
-        mode = self._take(site, process)
+        mode = self.take(site, process)
         self._spoil_storage(mode, process)
         if mode is Mode.SLOW:
             await asyncio.sleep(0.2)
@@ -279,6 +235,8 @@ class Layer:
     def _stream(self, _name: str, original: Any) -> Any:
         def call(backend: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
             site = self._site(Kind.STORAGE, sys._getframe(1))
+            if site is not None:
+                self.owners[backend] = _storage_process(site)
             return self._run_stream(site, original(backend, *args, **kwargs))
 
         return call
@@ -287,7 +245,7 @@ class Layer:
         process = _storage_process(site)
         if process in self.dead:
             raise Unavailable("the process is dead")
-        mode = self._take(site, process)
+        mode = self.take(site, process)
         self._spoil_storage(mode, process)
         async for item in items:
             if mode is Mode.TRUNCATED:
@@ -314,7 +272,7 @@ class Layer:
         return call
 
     async def _run_nats(self, site: Site | None, original: Any, args: Any, kwargs: Any) -> Any:
-        mode = self._take(site, "")
+        mode = self.take(site, "")
         if mode is Mode.ERROR:
             raise nats.errors.ConnectionClosedError
         if mode is Mode.TIMEOUT:
@@ -333,9 +291,8 @@ class Layer:
         while frame is not None:
             path = relative(frame.f_code.co_filename)
             if path is not None:
-                site = self._at(path, kind, frame.f_lineno)
+                site = self.site_at(path, kind, frame.f_lineno)
                 if site is not None:
-                    self.reached[site] += 1
                     return site
                 if kind is not Kind.TRANSACTION:
                     return None
@@ -344,18 +301,25 @@ class Layer:
             frame = frame.f_back
         return None
 
-    def _at(self, path: str, kind: Kind, line: int) -> Site | None:
-        found = [site for site in self._by_place[path, kind] if site.line <= line <= site.last]
-        return min(found, key=lambda site: site.last - site.line, default=None)
+    def site_at(self, path: str, kind: Kind, line: int) -> Site | None:
+        """The site at a line, counted as reached."""
+        candidates = [site for site in self._by_place[path, kind] if site.line <= line <= site.last]
+        found = min(candidates, key=lambda site: site.last - site.line, default=None)
+        if found is not None:
+            self.reached[found] += 1
+        return found
 
-    def _take(self, site: Site | None, process: str, *, begins: bool = False) -> Mode | None:
+    def take(self, site: Site | None, process: str, *, begins: bool = False) -> Mode | None:
+        """What happens to this call of a site."""
         plan = self._plan
-        if site is None or plan is None or plan.site != site or plan.fired.is_set():
+        if site is None or plan is None or plan.site != site:
             return None
+        if plan.struck:
+            return plan.mode if plan.mode is Mode.AWAY else None
         if begins != (plan.mode is Mode.REFUSED):
             return None
         plan.process = process
-        plan.fired.set()
+        plan.strikes()
         return plan.mode
 
     def _alive(self, connection: Any) -> str:
@@ -383,8 +347,11 @@ def _cut(connection: Any) -> None:
 
 
 def _storage_process(site: Site | None) -> str:
-    if site is None:
-        return ""
-    if site.path.startswith("chunkstore/chunks/") or site.path.endswith(_SWEEPERS):
+    return "" if site is None else process_at(site.path)
+
+
+def process_at(path: str) -> str:
+    """Which process works with storage in a source file of chunkstore."""
+    if path.startswith("chunkstore/chunks/") or path.endswith(_SWEEPERS):
         return "chunks"
-    return "maintenance" if site.path.startswith("chunkstore/maintenance/") else "catalogue"
+    return "maintenance" if path.startswith("chunkstore/maintenance/") else "catalogue"

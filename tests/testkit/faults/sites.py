@@ -22,6 +22,9 @@ STORAGE = frozenset({
 })  # fmt: skip
 # Names that other objects have methods of, too: only a receiver that says so is a backend.
 _COMMON = frozenset({"create", "complete", "check", "own", "space", "sync", "release", "destroy"})
+_BUCKET = frozenset({
+    "put_async", "get_async", "head_async", "copy_async", "delete_async", "list", "list_with_delimiter_async",
+})  # fmt: skip
 _NATS = frozenset({
     "publish", "request", "subscribe", "stream_info", "add_stream", "pull_subscribe", "fetch", "ack", "nak", "term",
     "respond", "connect",
@@ -29,11 +32,12 @@ _NATS = frozenset({
 
 
 class Kind(StrEnum):
-    """What a site calls."""
+    """What a site calls; `BUCKET`: one request to object storage, of which a call of the storage sends some."""
 
     STATEMENT = "statement"
     TRANSACTION = "transaction"
     STORAGE = "storage"
+    BUCKET = "bucket"
     NATS = "nats"
 
 
@@ -113,6 +117,8 @@ def _kind_of(node: ast.AST, path: str) -> Kind | None:
         return Kind.STATEMENT
     if method in _TRANSACTIONS and (receiver.endswith("database") or path == "runtime/database.py"):
         return Kind.TRANSACTION
+    if path.startswith("chunkstore/") and ((receiver == "obstore" and method in _BUCKET) or method == "delete_objects"):
+        return Kind.BUCKET
     if path.startswith("chunkstore/") and not path.startswith("chunkstore/backends/") and method in STORAGE:
         owner = receiver.rpartition(".")[2]
         if method not in _COMMON or owner in ("backend", "_backend") or receiver.endswith("backends.of(store)"):

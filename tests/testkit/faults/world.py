@@ -1,4 +1,4 @@
-"""All services in one process, each killable by itself, on real Postgres, NATS and a directory."""
+"""All services in one process, each killable by itself, on real Postgres, NATS and a directory or a bucket."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from pbs_cloud.auth import component as auth_process
 from pbs_cloud.billing import component as billing_process
-from pbs_cloud.chunkstore.backends import prefix_folders
+from pbs_cloud.chunkstore.backends import prefix_folders, s3_client
 from pbs_cloud.chunkstore.backends.local import LocalBackend
 from pbs_cloud.chunkstore.catalogue import main as catalogue_process
 from pbs_cloud.chunkstore.chunks import main as chunks_process
@@ -31,6 +31,7 @@ from pbs_cloud.contracts.context import SystemContext
 from pbs_cloud.contracts.errors import DataCorrupt, PbsError, Unavailable
 from pbs_cloud.contracts.gc import GcClient
 from pbs_cloud.formats import layout
+from pbs_cloud.formats.names import BackupNamespace, SnapshotRef
 from pbs_cloud.gc import collection, tasks
 from pbs_cloud.gc import component as gc_process
 from pbs_cloud.runtime.database import Database
@@ -39,8 +40,9 @@ from pbs_cloud.runtime.lifecycle import Component
 from pbs_cloud.runtime.settings import Settings
 from testkit.chunk_world import Chunk
 from testkit.faults.layer import Layer
+from testkit.faults.places import Directory, Place, Prefix, Storage
 from testkit.maintenance import ADMIN, STORE, TENANT, Archive, Maintained
-from testkit.servers import NatsServer, PostgresServer, temporary_folder
+from testkit.servers import NatsServer, PostgresServer, S3Server, temporary_folder
 
 PROCESSES: dict[str, Callable[[Settings], list[Component]]] = {
     "auth": auth_process.components,
@@ -58,6 +60,8 @@ _SHORTER = (
     (collection, "START_WAIT_SECONDS", 1.0),
     (tasks, "RENEW_SECONDS", 0.5),
     (prefix_folders, "COUNT", 0),
+    (s3_client, "TOTAL_SECONDS", 1.0),
+    (s3_client, "_MAX_ATTEMPTS", 3),
 )
 
 
@@ -76,9 +80,11 @@ class Kept:
 class FaultWorld(Maintained):
     """The processes, the clients of their callers, and what they have promised so far."""
 
-    def __init__(self, settings: Settings, layer: Layer) -> None:
+    def __init__(self, settings: Settings, layer: Layer, bucket: Any = None) -> None:
         super().__init__(settings)
         self.layer = layer
+        self.storage = Storage.DIRECTORY if bucket is None else Storage.BUCKET
+        self._bucket = bucket
         self.parts: dict[str, list[Component]] = {}
         self.promised: dict[t.SnapshotKey, Kept] = {}
 
@@ -157,7 +163,56 @@ class FaultWorld(Maintained):
                     f"UPDATE {name} SET lease_until = clock_timestamp()"
                     f" WHERE {unfinished} AND process_id NOT LIKE 'alive%' AND process_id NOT LIKE 'gc-%'"
                 )
+        await self.nothing_is_late()
         await self.catalogue.expire_dead_sessions()
+
+    async def nothing_is_late(self) -> None:
+        """In a bucket: whatever was sent without an answer has arrived or never will (Q of formats 9.9 is over)."""
+        if self.storage is Storage.DIRECTORY:
+            return
+        async with self.database.system() as connection:
+            await connection.execute(
+                "UPDATE snapshot SET reusable_at = clock_timestamp() WHERE reusable_at > clock_timestamp()"
+            )
+            await connection.execute(
+                "UPDATE chunk SET delete_sent_at = delete_sent_at - interval '1 hour' WHERE delete_sent_at IS NOT NULL"
+            )
+
+    # ------------------------------------------------------------------------------------------------ storage
+
+    def location(self, name: str) -> str:
+        """Where a datastore is made, as its row says."""
+        return f"datastores/{TENANT}/{name}" if self.storage is Storage.DIRECTORY else f"{TENANT}/{name}"
+
+    def place(self, name: str = STORE) -> Place:
+        """What lies in a datastore."""
+        if self.storage is Storage.DIRECTORY:
+            return Directory(self.settings.data_dir / self.location(name))
+        return self._prefix(self.location(name))
+
+    def elsewhere(self, name: str) -> tuple[Place, str]:
+        """A place that another server may have used, and how an operator calls it."""
+        if self.storage is Storage.DIRECTORY:
+            path = self.settings.data_dir.parent / f"{self.settings.data_dir.name}-{name}"
+            return Directory(path), str(path)
+        return self._prefix(f"elsewhere/{name}"), f"s3:elsewhere/{name}"
+
+    def _prefix(self, prefix: str) -> Prefix:
+        return Prefix(self._bucket, self.settings.s3_bucket or "", prefix)
+
+    async def stored(self, chunk: Chunk) -> bytes | None:
+        """The object of a chunk in the first datastore."""
+        return await self.place().read(layout.chunk_path(chunk.digest))
+
+    async def damage(self, chunk: Chunk) -> None:
+        """One bit of its object is turned over."""
+        damaged = chunk.data[:-1] + bytes([chunk.data[-1] ^ 1])
+        await self.place().write(layout.chunk_path(chunk.digest), damaged)
+
+    def path(self, key: t.SnapshotKey, name: str) -> str:
+        """Path of a file of a snapshot in its datastore."""
+        ref = SnapshotRef.of(key.group.backup_type, key.group.backup_id, key.backup_time)
+        return layout.snapshot_file_path(BackupNamespace.parse(key.group.ns), ref, name)
 
     # ------------------------------------------------------------------------------------------------ work
 
@@ -228,6 +283,26 @@ class FaultWorld(Maintained):
             if only is None or key.group == only:
                 assert await self.restored(key) == wanted, key
 
+    async def tidy(self) -> None:
+        """Look at all promises, then redeem most of them: what is kept makes every collection slower."""
+        await self.check_promises()
+        for ns in reversed(await self.catalogue.list_namespaces(ADMIN, STORE, "", None)):
+            for item in [item async for item in self.catalogue.list_groups(ADMIN, STORE, ns)]:
+                group = t.GroupRef(STORE, ns, item.backup_type, item.backup_id)
+                with contextlib.suppress(PbsError):
+                    await self.catalogue.delete_group(ADMIN, group, error_on_protected=False)
+            if ns:
+                with contextlib.suppress(PbsError):
+                    await self.catalogue.delete_namespace(
+                        ADMIN, STORE, ns, delete_groups=False, error_on_protected=False
+                    )
+        left = {
+            t.SnapshotKey(t.GroupRef(STORE, ns, item.backup_type, item.backup_id), item.backup_time)
+            for ns in await self.catalogue.list_namespaces(ADMIN, STORE, "", None)
+            for item in await self.snapshots(ns)
+        }
+        self.promised = {key: kept for key, kept in self.promised.items() if key.group.store != STORE or key in left}
+
     async def check_stores(self) -> None:
         """`fsck` finds nothing: rows, files, counters and indexes agree."""
         await self.catalogue.expire_dead_sessions()
@@ -283,8 +358,10 @@ def _all_at_once(root: Path, start: int) -> objects.ChunkBatch:
     return batch
 
 
-async def start_world(postgres: PostgresServer, nats: NatsServer, layer: Layer, monkeypatch: Any) -> FaultWorld:
-    """The processes with the datastore `tank`, grace 0; ``layer`` is installed already."""
+async def start_world(
+    postgres: PostgresServer, nats: NatsServer, layer: Layer, monkeypatch: Any, s3: S3Server | None = None
+) -> FaultWorld:
+    """The processes with the datastore `tank`, grace 0; ``layer`` is installed already, for ``s3`` if it is given."""
     for module, name, value in _SHORTER:
         monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(LocalBackend, "complete", layer.wrapped_storage("complete", _folders_come_with_their_chunks))
@@ -296,6 +373,8 @@ async def start_world(postgres: PostgresServer, nats: NatsServer, layer: Layer, 
         f"{name}_database_url": await postgres.service_database(name)
         for name in ("auth", "chunkstore", "gc", "billing")
     }
+    if s3 is not None:
+        urls |= {name.lower().removeprefix("pbs_"): value for name, value in s3.environment(s3.new_bucket()).items()}
     settings = Settings(
         nats_url=nats.url,
         data_dir=data,
@@ -304,7 +383,7 @@ async def start_world(postgres: PostgresServer, nats: NatsServer, layer: Layer, 
         webhook_allow_internal=True,
         **urls,
     )
-    world = await FaultWorld(settings, layer).start()
+    world = await FaultWorld(settings, layer, s3 and s3.client()).start()
     await world.auth.ensure_root(TENANT)
     system = SystemContext().for_tenant(TENANT)
     await world.ended(await world.catalogue.create_datastore(system, STORE, {}), system)
