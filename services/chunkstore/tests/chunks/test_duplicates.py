@@ -8,8 +8,8 @@ from testkit.chunk_world import Chunk, World, encrypted_chunk, plain_chunk
 
 from pbs_cloud.chunkstore.chunks.duplicates import Decision, decide
 from pbs_cloud.chunkstore.chunks.kinds import ChunkKind
-from pbs_cloud.contracts.chunkstore.types import StoredChunk
 from pbs_cloud.chunkstore.states import ChunkState
+from pbs_cloud.contracts.chunkstore.types import StoredChunk
 from pbs_cloud.contracts.errors import DataCorrupt, InvalidArgument
 from pbs_cloud.formats import blob
 
