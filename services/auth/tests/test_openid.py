@@ -19,7 +19,8 @@ from testkit.openid_provider import CLIENT_ID, CLIENT_KEY, OpenidProvider, Signi
 from testkit.servers import temporary_folder
 
 from pbs_cloud.auth.openid.fetch import Fetcher, ProviderError, is_public
-from pbs_cloud.contracts.auth import UserSettings
+from pbs_cloud.auth.openid.flow import OpenidLogins
+from pbs_cloud.contracts.auth import TokenSettings, UserSettings
 from pbs_cloud.contracts.context import CallContext
 from pbs_cloud.contracts.errors import (
     AlreadyExists,
@@ -316,6 +317,79 @@ async def test_configuration_shows_no_client_key_and_stores_none_readable(world:
         await world.client.realms.delete_openid(root, "sso")
         with pytest.raises(NotFound):
             await world.client.realms.get_openid(root, "sso")
+
+
+async def ended(world: AuthWorld, login: Login) -> None:
+    """A ticket neither works nor renews."""
+    with pytest.raises(Unauthenticated):
+        await world.ticket(login)
+    with pytest.raises(Unauthenticated):
+        await world.client.login(login.username, login.ticket)
+
+
+async def test_tickets_end_with_their_realm_and_renew_with_nothing_else_than_their_user(world: AuthWorld) -> None:
+    """The user stays, with its tokens; a realm of the same name later on gives old tickets no life."""
+    root = await world.root_token()
+    async with OpenidProvider() as provider:
+        await make_realm(world, provider)
+        first, bob = await log_in(world, provider), await world.make_user("bob@pbs")
+        renewed = await world.client.login("0815@sso", first.ticket)
+        await world.client.update_user(root, "0815@sso", UserSettings(enable=False))
+        await ended(world, renewed)
+        await world.client.update_user(root, "0815@sso", UserSettings(enable=True))
+        await ended(world, renewed)
+        login = await log_in(world, provider)
+        _, secret = await world.client.create_token(root, "0815@sso", "ci", TokenSettings())
+        await world.client.realms.delete_openid(root, "sso")
+        await ended(world, login)
+        user, _ = await world.client.get_user(root, "0815@sso")
+        assert user.enable
+        assert (await world.token("0815@sso!ci", secret)).caller.auth_id == "0815@sso!ci"
+        await make_realm(world, provider)
+        await ended(world, login)
+        again = await log_in(world, provider)
+        assert (await world.ticket(again)).auth_id == "0815@sso"
+    assert bob.caller.auth_id == "bob@pbs"
+
+
+async def test_another_provider_ends_the_tickets_of_a_realm(world: AuthWorld) -> None:
+    """Its users may be others; what does not say who is who ends nothing."""
+    root = await world.root_token()
+    async with OpenidProvider() as provider, OpenidProvider() as other:
+        await make_realm(world, provider)
+        await make_realm(world, provider, "neighbour")
+        near, far = await log_in(world, provider), await log_in(world, provider, "neighbour")
+        for harmless in ({"comment": "x"}, {"scopes": "email"}, {"client_key": CLIENT_KEY}):
+            await world.client.realms.update_openid(root, "sso", harmless)
+        await world.client.realms.update_openid(root, "sso", {"issuer_url": provider.issuer})
+        near = await world.client.login("0815@sso", near.ticket)
+        for change in ({"issuer_url": other.issuer}, {"client_id": "another"}):
+            await world.client.realms.update_openid(root, "sso", change)
+            await ended(world, near)
+            await world.client.realms.update_openid(root, "sso", {"client_id": CLIENT_ID})
+            near = await log_in(world, other)
+        assert (await world.client.login("0815@neighbour", far.ticket)).username == "0815@neighbour"
+
+
+@pytest.mark.parametrize("what", ["removed", "changed"])
+async def test_a_realm_that_goes_while_somebody_is_at_the_provider(
+    world: AuthWorld, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    root, claims = await world.root_token(), OpenidLogins._claims
+
+    async def slow(*args: Any) -> Any:
+        found = await claims(*args)
+        if what == "removed":
+            await world.client.realms.delete_openid(root, "sso")
+        else:
+            await world.client.realms.update_openid(root, "sso", {"issuer_url": "http://127.0.0.1:1/"})
+        return found
+
+    monkeypatch.setattr(OpenidLogins, "_claims", slow)
+    async with OpenidProvider() as provider:
+        await make_realm(world, provider)
+        code, state = await provider.log_in(await world.client.realms.start_login("sso", BACK))
+        await refused(world, state, code)
 
 
 async def test_realms_belong_to_tenants_and_their_names_never_collide(world: AuthWorld) -> None:

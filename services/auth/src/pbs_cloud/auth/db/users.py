@@ -78,3 +78,13 @@ async def update(connection: Connection, user_id: uuid.UUID, values: Mapping[str
 async def delete(connection: Connection, user_id: uuid.UUID) -> None:
     """Tokens go with it."""
     await connection.execute("DELETE FROM tenant_user WHERE id = $1", user_id)
+
+
+async def end_tickets_of_realm(connection: Connection, tenant_id: str, realm: str) -> None:
+    """Let no ticket of the realm's users be valid any more."""
+    await connection.execute(
+        "UPDATE tenant_user SET ticket_id = gen_random_uuid()"
+        " WHERE tenant_id = $1 AND right(userid, length($2) + 1) = '@' || $2",
+        tenant_id,
+        realm,
+    )

@@ -151,7 +151,19 @@ class OpenidLogins:
             found = await self._find(userid)
         if found is None or found.tenant_id != row.tenant_id:
             raise ProviderError(f"there is no user {userid!r}")
+        await self._require_same(row)
         return found
+
+    async def _require_same(self, row: RealmRow) -> None:
+        """The realm is still the one that was asked. Read after the user, whose tickets end in the same transaction."""
+        async with self._database.system() as connection:
+            now = await openid.by_name(connection, row.realm)
+        if now is None or (now.created_at, now.issuer_url, now.client_id) != (
+            row.created_at,
+            row.issuer_url,
+            row.client_id,
+        ):
+            raise ProviderError("the realm was changed or removed meanwhile")
 
     async def _find(self, userid: str) -> Principal | None:
         async with self._database.system() as connection:

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from pbs_cloud.auth.db import openid, tenants
-from pbs_cloud.auth.db.changes import change, check_digest, read_revisions
+from pbs_cloud.auth.db import openid, tenants, users
+from pbs_cloud.auth.db.changes import Change, announce_credentials, change, check_digest, read_revisions
 from pbs_cloud.auth.db.openid import RealmRow
 from pbs_cloud.auth.guard import denied, holds
 from pbs_cloud.auth.names import check_comment, check_length, check_one_line, check_realm
@@ -26,6 +26,8 @@ from pbs_cloud.runtime.secret_box import SecretBox
 
 PATH: Final = "/access/domains"
 DELETABLE: Final = ("client-key", "comment", "scopes", "prompt", "acr-values", "autocreate")
+# With another provider, or as another of its clients, a name may stand for somebody else.
+_WHO_IS_WHO: Final = ("issuer_url", "client_id")
 _WORDS = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*")
 _CLAIM = re.compile(r"[A-Za-z0-9_.:/-]+")
 _BUILT_IN = (
@@ -108,19 +110,27 @@ class RealmService:
                 plain = values.pop("client_key")
                 sealed = self._box.seal(plain, key_owner(realm)) if plain else None
             await openid.update(running.connection, realm, values, sealed)
+            if any(values.get(name, getattr(row, name)) != getattr(row, name) for name in _WHO_IS_WHO):
+                await self._end_tickets(running, realm)
             running.realms_touched = True
             await running.audit("realm.update", realm, {"fields": sorted({*changes, *delete})})
 
     async def delete(self, ctx: CallContext, realm: str, digest: str | None) -> None:
-        """Remove a realm. Its users stay, with their tokens; they cannot log in any more."""
+        """Remove a realm. Its users stay, with their tokens; their tickets end, and they cannot log in any more."""
         _require_allocate(ctx, f"{PATH}/{realm}")
         async with change(self._database, ctx, ctx.tenant_id, self._clock) as running:
             if await openid.by_name(running.connection, realm) is None:
                 raise _no_such_realm(realm)
             check_digest(digest, running.revisions.realms_digest)
             await openid.delete(running.connection, realm)
+            await self._end_tickets(running, realm)
             running.realms_touched = True
             await running.audit("realm.delete", realm)
+
+    async def _end_tickets(self, running: Change, realm: str) -> None:
+        """Of all users of a realm, also those that would only be renewed."""
+        await users.end_tickets_of_realm(running.connection, running.tenant_id, realm)
+        await announce_credentials(running.connection, running.tenant_id, None, self._clock)
 
     async def _check_name(self, ctx: CallContext, realm: str) -> None:
         async with self._database.system() as connection:
