@@ -36,6 +36,7 @@ MAX_KEY_LENGTH: Final = 1024
 """Most bytes of an object key, store name excluded."""
 
 _CHUNK_NAME = re.compile(r"([0-9A-Fa-f]{64})(?:\.([0-9])\.bad|\.(using))?")
+_FOLDER_OF_SNAPSHOTS = re.compile(r"(?:ns/[^/]+/)*(?:ns|vm|ct|host)/[^/]+")
 _SNAPSHOT_FILE = re.compile(r".*\.(?:[fd]idx|blob)", re.DOTALL)
 
 
@@ -136,6 +137,11 @@ def is_temporary(name: str) -> bool:
 def is_snapshot_file(name: str) -> bool:
     """Whether a file in a snapshot directory belongs to it (formats 7.2)."""
     return name == PROTECTED_NAME or _SNAPSHOT_FILE.fullmatch(name) is not None
+
+
+def is_folder_of_snapshots(path: str) -> bool:
+    """Whether a relative directory is that of a namespace or of a group, with snapshots below it."""
+    return _FOLDER_OF_SNAPSHOTS.fullmatch(path) is not None
 
 
 def chunk_key(store: str, digest: bytes) -> str:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from pbs_cloud.chunkstore.backends.port import READ_PIECE, ChunkBackend
-from pbs_cloud.contracts.errors import AlreadyExists, InvalidArgument, NotFound
+from pbs_cloud.contracts.errors import AlreadyExists, Conflict, InvalidArgument, NotFound
 
 SNAPSHOT = "vm/100/2026-01-31T12:00:00Z"
 
@@ -156,6 +156,22 @@ async def test_deleting_a_tree_spares_longer_names(backend: ChunkBackend) -> Non
     assert "vm/10/owner" not in await listed(backend)
     with pytest.raises(InvalidArgument):
         await backend.delete_tree("vm/1007")
+
+
+@pytest.mark.parametrize("folder", ["vm/77", "ns/far/vm/77", "ns/far"])
+async def test_what_somebody_else_put_into_a_folder_keeps_it(backend: ChunkBackend, folder: str) -> None:
+    """Only a snapshot's own folder is deleted with snapshot files in it."""
+    group = folder if folder.endswith("77") else f"{folder}/vm/77"
+    snapshot = f"{group}/2026-01-31T12:00:00Z"
+    files = {f"{group}/owner", f"{snapshot}/index.json.blob", f"{snapshot}/a.pxar.didx"}
+    for key in files:
+        await backend.put_file(key, b"x")
+    with pytest.raises(Conflict, match="holds snapshots that are not in the catalogue"):
+        await backend.delete_tree(f"{folder}/")
+    assert set(await listed(backend, f"{folder}/")) == files
+    await backend.delete_tree(f"{snapshot}/")
+    await backend.delete_tree(f"{folder}/")
+    assert not await listed(backend, f"{folder}/")
 
 
 async def test_namespaces_come_and_go(backend: ChunkBackend) -> None:

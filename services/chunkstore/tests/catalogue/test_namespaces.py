@@ -9,6 +9,7 @@ from pbs_cloud.contracts.errors import Conflict, InvalidArgument, NamespaceNotFo
 from .conftest import Bench, caller
 
 TIME = 1_700_000_000
+FOREIGN = "2030-01-01T00:00:00Z"
 
 
 @pytest.fixture
@@ -80,6 +81,26 @@ async def test_groups_go_only_when_asked_for(bench: Bench, admin: CallContext, t
     assert [s.backup_time for s in await bench.snapshots(admin, "tank", f"{top}/a")] == [TIME]
     await bench.services.snapshots.set_protected(admin, t.SnapshotKey(ref, TIME), False)
     assert await delete(bench, admin, top, groups=True) == t.DeleteStatistics(1, 0, 1)
+    assert bench.files_of(admin, f"ns/{top}") == []
+
+
+async def test_snapshots_of_another_server_stay(bench: Bench, admin: CallContext, top: str) -> None:
+    """Whatever is removed around them: they are not in the catalogue, so nobody has asked for that."""
+    ref = t.GroupRef("tank", top, "vm", "7")
+    await bench.backup(admin, ref, TIME)
+    folder = bench.folder / "datastores" / admin.tenant_id / "tank" / "ns" / top / "vm" / "7"
+    (folder / FOREIGN).mkdir()
+    (folder / FOREIGN / "index.json.blob").write_bytes(b"theirs")
+    await bench.services.snapshots.delete(admin, t.SnapshotKey(ref, TIME))
+    assert await bench.groups(admin, "tank", top) == []
+    assert bench.files_of(admin, f"ns/{top}/vm/7") == [FOREIGN, "owner"]
+    for groups in (False, True):
+        with pytest.raises(Conflict, match="holds snapshots that are not in the catalogue"):
+            await delete(bench, admin, top, groups=groups)
+    assert (folder / FOREIGN / "index.json.blob").read_bytes() == b"theirs"
+    assert top in await bench.services.namespaces.below(admin, "tank", "", None)
+    (folder / FOREIGN / "index.json.blob").unlink()
+    await delete(bench, admin, top)
     assert bench.files_of(admin, f"ns/{top}") == []
 
 

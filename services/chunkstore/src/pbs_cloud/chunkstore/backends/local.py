@@ -13,7 +13,7 @@ from typing import ParamSpec, TypeVar
 
 from pbs_cloud.chunkstore.backends import local_files as files
 from pbs_cloud.chunkstore.backends import local_layout, prefix_folders
-from pbs_cloud.chunkstore.backends.paths import check_key, directory_of
+from pbs_cloud.chunkstore.backends.paths import check_key, directory_of, holds_snapshots
 from pbs_cloud.chunkstore.backends.port import READ_PIECE, Buffer, Space
 from pbs_cloud.contracts.errors import AlreadyExists, Unavailable
 from pbs_cloud.formats import layout
@@ -287,8 +287,19 @@ class LocalBackend:
 
     def _delete_tree(self, folder: str) -> None:
         if files.exists(self._root(), folder):
+            if layout.is_folder_of_snapshots(folder) and self._holds_snapshots(folder):
+                raise holds_snapshots(folder)
             shutil.rmtree(folder, dir_fd=self._root())
             files.sync_directory_of(self._root(), folder)
+
+    def _holds_snapshots(self, folder: str) -> bool:
+        folders = [folder]
+        while folders:
+            below, found = self._list_folder(folders.pop())
+            if any(layout.is_snapshot_file(key.rpartition("/")[2]) for key, _size in found):
+                return True
+            folders += below
+        return False
 
     def _list_folder(self, folder: str) -> tuple[list[str], list[tuple[str, int]]]:
         """Folders and files (with sizes) of one folder; a folder that vanishes meanwhile is empty."""

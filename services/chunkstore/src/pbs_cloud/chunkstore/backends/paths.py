@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pbs_cloud.contracts.errors import InvalidArgument
+from pbs_cloud.contracts.errors import Conflict, InvalidArgument
 
 _MAX_COMPONENT = 255
 
@@ -38,6 +38,11 @@ def directory_of(prefix: str) -> str:
     if not prefix.endswith("/"):
         raise InvalidArgument(f"prefix: {prefix!r} does not end with a slash", field="prefix")
     return check_key(prefix[:-1], "prefix")
+
+
+def holds_snapshots(folder: str) -> Conflict:
+    """Why the folder of a group or namespace is not deleted."""
+    return Conflict(f"'{folder}' holds snapshots that are not in the catalogue: `reimport` takes them in")
 
 
 def _is_bad(part: str) -> bool:

@@ -148,6 +148,9 @@ class ChunkBackend(Protocol):
         """Delete everything below a directory, itself included; `prefix` ends with `/`. A missing one is no error.
 
         Answers whether a deletion may still strike: a bucket did not answer every attempt.
+
+        Raises:
+            Conflict: the folder of a group or namespace holds snapshots (that somebody else put there); it stays.
         """
 
     def list_files(self, prefix: str = "") -> AsyncIterator[tuple[str, int]]:
@@ -160,7 +163,7 @@ class ChunkBackend(Protocol):
         """Make `ns/a/ns/b/` (every level); one that exists is no error."""
 
     async def remove_namespace(self, path: str) -> None:
-        """Remove `ns/a/ns/b/` with everything in it; a missing one is no error."""
+        """`delete_tree` of `ns/a/ns/b/`."""
 
     async def destroy(self) -> None:
         """Delete the store with all its bytes."""

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 import obstore
 from obstore.exceptions import BaseError
 
-from pbs_cloud.chunkstore.backends.paths import check_key, directory_of
+from pbs_cloud.chunkstore.backends.paths import check_key, directory_of, holds_snapshots
 from pbs_cloud.chunkstore.backends.port import READ_PIECE, Buffer, Space
 from pbs_cloud.chunkstore.backends.s3_client import (
     ATTEMPT_SECONDS,
@@ -179,7 +179,14 @@ class S3Backend:
         await self._delete_one("delete_file", self._content_key(key))
 
     async def delete_tree(self, prefix: str) -> bool:
-        return await self._delete_all(layout.content_prefix(self.prefix, directory_of(prefix)))
+        folder = directory_of(prefix)
+        found = layout.content_prefix(self.prefix, folder)
+        if not layout.is_folder_of_snapshots(folder):
+            return await self._delete_all(found)
+        keys = [key async for key, _size in self._list(found)]
+        if any(layout.is_snapshot_file(key.rpartition("/")[2]) for key in keys):
+            raise holds_snapshots(folder)
+        return await self._delete_or_fail(keys)
 
     async def list_files(self, prefix: str = "") -> AsyncIterator[tuple[str, int]]:
         root = layout.content_prefix(self.prefix)

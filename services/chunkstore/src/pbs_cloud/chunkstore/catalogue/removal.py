@@ -19,7 +19,7 @@ from pbs_cloud.chunkstore.catalogue.parts import Parts
 from pbs_cloud.chunkstore.catalogue.rows import Snapshot, Store
 from pbs_cloud.chunkstore.catalogue.session_rows import DeadSession, place_of_snapshot
 from pbs_cloud.chunkstore.catalogue.usage import add_bytes
-from pbs_cloud.contracts.errors import Locked, PbsError, SessionLost, Unavailable
+from pbs_cloud.contracts.errors import Conflict, Locked, PbsError, SessionLost, Unavailable
 from pbs_cloud.contracts.events import EventType
 from pbs_cloud.runtime.database import Connection
 from pbs_cloud.runtime.logging import get_logger
@@ -241,7 +241,10 @@ class Removal:
         )
         if used:
             return False
-        if await self._parts.backends.of(store).delete_tree(place.prefix):
-            raise _Late("a deletion was not answered by the storage")
+        try:
+            if await self._parts.backends.of(store).delete_tree(place.prefix):
+                raise _Late("a deletion was not answered by the storage")
+        except Conflict as error:
+            _log.warning("only the row of a group goes", datastore=store.id, reason=error.message)
         await connection.execute("DELETE FROM backup_group WHERE id = $1", group_id)
         return True
