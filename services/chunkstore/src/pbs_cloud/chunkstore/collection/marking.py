@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from dataclasses import dataclass, field
 
 from pbs_cloud.chunkstore.backends.port import ChunkBackend
 from pbs_cloud.chunkstore.backends.s3 import S3Backend
@@ -26,6 +26,7 @@ from pbs_cloud.contracts.errors import Conflict, DataCorrupt, NotFound, SessionL
 from pbs_cloud.runtime.database import Connection
 from pbs_cloud.runtime.quiet_threads import quietly
 
+_WORTH_A_MESSAGE = 1024 * 1024
 _AT_ONCE = 2
 """Runs that mark at the same time; the others wait. Each may need some 450 MiB (`SeenDigests`)."""
 
@@ -43,9 +44,9 @@ async def _once(content: asyncio.Task[bytes]) -> AsyncIterator[bytes]:
     yield await content
 
 
-def _unseen(reader: IndexDigests, seen: SeenDigests, data: bytes) -> bytes:
+def _unseen(reader: IndexDigests, seen: SeenDigests, pieces: list[bytes]) -> bytes:
     """Digests in the next bytes of an index that were perhaps not told yet; blocking."""
-    return b"".join(seen.unseen(entries).tobytes() for entries in reader.feed(data))
+    return b"".join(seen.unseen(entries).tobytes() for piece in pieces for entries in reader.feed(piece))
 
 
 class Vanished(Exception):
@@ -64,6 +65,24 @@ class _Marks:
     data_bytes: int = 0
     digests: int = 0
     vanished: bool = False
+    untold: bytearray = field(default_factory=bytearray)
+
+    def piece(self, *log: str) -> MarkPiece:
+        """What was found and not told yet, and how far this is."""
+        told, self.untold = bytes(self.untold), bytearray()
+        return MarkPiece(told, self.files, self.total, log)
+
+
+async def _told(reader: IndexDigests, marks: _Marks, pieces: AsyncIterable[bytes]) -> AsyncIterator[MarkPiece]:
+    """Reads an index to its end. The last digests stay in `marks`: a small piece is not worth a message.
+
+    Raises NotFound, DataCorrupt, Unavailable.
+    """
+    async for data in segments(pieces):
+        marks.untold += await quietly(_unseen, reader, marks.seen, data)
+        if len(marks.untold) >= _WORTH_A_MESSAGE:
+            yield marks.piece()
+    reader.finish()
 
 
 class Marking:
@@ -106,6 +125,7 @@ class Marking:
             listed.close()
         async for piece in self._mark_strays(marks):
             yield piece
+        yield marks.piece()
         summary = MarkSummary(marks.files, marks.data_bytes, marks.digests, marks.cutoff)
         yield MarkPiece(b"", marks.total, marks.total, (), summary)
 
@@ -152,7 +172,7 @@ class Marking:
                 continue
             marks.files += 1
             marks.data_bytes += entry.size
-            yield MarkPiece(b"", marks.files, marks.total)
+            yield marks.piece()
 
     async def _mark_one(
         self, marks: _Marks, entry: IndexEntry, backend: ChunkBackend, ahead: asyncio.Task[bytes] | None
@@ -163,10 +183,8 @@ class Marking:
             reader = IndexDigests(entry)
             pieces = backend.read_file(key) if ahead is None else _once(ahead)
             try:
-                async for data in segments(pieces):
-                    if new := await quietly(_unseen, reader, marks.seen, data):
-                        yield MarkPiece(new, marks.files, marks.total)
-                reader.finish()
+                async for piece in _told(reader, marks, pieces):
+                    yield piece
                 break
             except (NotFound, DataCorrupt) as error:
                 now, ahead = await self._key_of(marks.store, entry), None
@@ -195,10 +213,8 @@ class Marking:
             marks.seen.start(related=False)
             reader = IndexDigests(entry)
             try:
-                async for data in segments(strays.read(key)):
-                    if new := await quietly(_unseen, reader, marks.seen, data):
-                        yield MarkPiece(new, marks.files, marks.total)
-                reader.finish()
+                async for piece in _told(reader, marks, strays.read(key)):
+                    yield piece
             except NotFound:
                 continue
             except DataCorrupt as error:
@@ -206,7 +222,7 @@ class Marking:
             marks.digests += reader.count
             marks.files += 1
             marks.total += 1
-            yield MarkPiece(b"", marks.files, marks.total, (f"index file outside of the catalogue: {key}",))
+            yield marks.piece(f"index file outside of the catalogue: {key}")
 
     async def _marked(self, ctx: CallContext, token: uuid.UUID, summary: MarkSummary) -> None:
         async with self._parts.database.tenant(ctx.tenant_id) as connection:

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 
 from pbs_cloud.chunkstore.backends.port import ChunkBackend
 from pbs_cloud.chunkstore.collection.index_list import IndexEntry
-from pbs_cloud.chunkstore.collection.index_reading import SEGMENT
 
 AT_ONCE = 8
+SMALL = 4 * 1024 * 1024
 
 
 async def read_ahead(
@@ -21,7 +21,7 @@ async def read_ahead(
     try:
         while True:
             while len(waiting) < AT_ONCE and (entry := next(entries, None)) is not None:
-                small = 0 < entry.stored_size <= SEGMENT
+                small = 0 < entry.stored_size <= SMALL
                 task = asyncio.create_task(_whole(backend, entry.file_key)) if small else None
                 waiting.append((entry, task))
             if not waiting:
@@ -38,6 +38,6 @@ async def _whole(backend: ChunkBackend, key: str) -> bytes:
     content = bytearray()
     async for piece in backend.read_file(key):
         content += piece
-        if len(content) > SEGMENT:
+        if len(content) > SMALL:
             break  # longer than its row says: whoever checks it will see
     return bytes(content)
