@@ -103,9 +103,7 @@ ROWS: dict[str, Row] = {
     "POST access/users": _needs(USERS, RIGHTS),
     "GET access/users/{userid}": _USER_READ,
     "PUT access/users/{userid}": _USER_WRITE,
-    "DELETE access/users/{userid}": Row(
-        USERS, (RIGHTS,), query={"digest": ZEROS}, own_user=True
-    ),
+    "DELETE access/users/{userid}": _USER_WRITE,
     "PUT access/users/{userid}/unlock-tfa": _needs(USERS, RIGHTS),
     "GET access/users/{userid}/token": _USER_READ,
     "GET access/users/{userid}/token/{token-name}": _USER_READ,

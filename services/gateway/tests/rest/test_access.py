@@ -63,6 +63,19 @@ async def test_csrf_token_is_needed_for_changes(api: Api) -> None:
     assert (await api.client.post(path, headers=headers)).status_code == 200
 
 
+async def test_limits_of_a_password_change(api: Api) -> None:
+    alice = await api.new_user("alice@pbs")
+    for field, value, reason in (
+        ("confirmation-password", "", "value must be at least 1 characters long"),
+        ("confirmation-password", "x" * 1025, "value may only be 1024 characters long"),
+        ("password", "x" * 65, "value may only be 64 characters long"),
+    ):
+        form = {"userid": "alice@pbs", "password": "second-secret", "confirmation-password": "first-secret"}
+        answer = await api.client.put("/api2/json/access/password", data={**form, field: value}, headers=alice)
+        assert answer.status_code == 400
+        assert answer.text == f"parameter verification failed - '{field}': {reason}"
+
+
 async def test_a_change_of_rights_holds_for_the_next_request(api: Api) -> None:
     await api.new_user("alice@pbs")
     made = await api.client.post("/api2/json/access/users/alice@pbs/token/t1", headers=api.root)

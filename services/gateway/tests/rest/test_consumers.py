@@ -102,6 +102,28 @@ def test_exporter_scrape_with_a_read_token(product: ProductServer, acme: tuple[J
     assert tenant["quota_bytes"] == 5_000_000
 
 
+def test_collections_are_listed_where_the_datastore_is(acme: tuple[Json, Api], product: ProductServer) -> None:
+    tenant, admin = acme
+    user = f"deep@{tenant['slug']}"
+    admin.call("POST", "access/users", json={"userid": user, "password": "first-secret"})
+    entry = {"path": "/datastore/default/a/b", "auth-id": user, "role": "DatastoreBackup"}
+    admin.call("PUT", "access/acl", json=entry)
+    deep = login(product, user, "first-secret")
+    assert [seen["store"] for seen in deep.get("admin/datastore")] == ["default"]
+    for listing in ("admin/gc", "admin/gc?store=default", "admin/gc/default"):
+        assert [state["store"] for state in deep.get(listing)] == ["default"]
+    for hidden in ("admin/gc?store=second", "admin/gc/second", "admin/gc/nosuch", "admin/datastore/default/gc"):
+        assert deep.call("GET", hidden, 403) == "permission check failed"
+
+
+def test_fingerprints_of_certificates_are_lower_case_in_answers(acme: tuple[Json, Api]) -> None:
+    _, admin = acme
+    remote = {"name": "far", "host": "::1", "auth-id": "a@pbs", "password": "x", "fingerprint": ":".join(["AB"] * 32)}
+    admin.call("POST", "config/remote", json=remote)
+    assert admin.get("config/remote/far")["fingerprint"] == ":".join(["ab"] * 32)
+    admin.call("DELETE", "config/remote/far")
+
+
 def test_tenants_never_meet(acme: tuple[Json, Api], other: tuple[Json, Api]) -> None:
     (first, one), (second, two) = acme, other
     one.call("POST", "admin/datastore/default/namespace", json={"name": "secret"})

@@ -57,6 +57,7 @@ LOWEST = {
     "POST admin/datastore/{store}/prune": STORE_ADMIN,
     "PUT config/datastore/{name}": STORE_ADMIN,
     "DELETE access/tfa/{userid}/{id}": ADMIN,
+    "DELETE access/users/{userid}": ADMIN,
     "DELETE access/users/{userid}/token/{token-name}": ADMIN,
     "DELETE config/access/openid/{realm}": ADMIN,
     "DELETE config/datastore/{name}": ADMIN,

@@ -135,7 +135,9 @@ async def test_outside_of_the_api(api: Api) -> None:
     assert (await api.client.get("/")).status_code == 404
     assert (await api.client.post("/health")).status_code == 400
     await api.client.get("/api2/json/admin/datastore/secret-store/groups", headers=api.root | {"x": "y"})
-    text = (await api.client.get("/metrics")).text
+    page = await api.client.get("/metrics")
+    assert page.headers["content-type"] == "text/plain; version=0.0.4"
+    text = page.text
     assert "secret-store" not in text
     assert 'endpoint="/api2/json/ping"' in text or "pbs_requests_total" in text
 

@@ -8,8 +8,18 @@ from typing import Any
 
 from pbs_cloud.contracts.context import Caller
 from pbs_cloud.contracts.errors import PermissionDenied
-from pbs_cloud.contracts.rights import Privilege, privileges, require, require_access
+from pbs_cloud.contracts.rights import (
+    Privilege,
+    datastore_path,
+    has_any_below,
+    privileges,
+    require,
+    require_access,
+)
 from pbs_cloud.gateway.errors import FORBIDDEN
+
+STORE_SEEN = (Privilege.DATASTORE_AUDIT, Privilege.DATASTORE_BACKUP)
+NAMESPACE_SEEN = (*STORE_SEEN, Privilege.DATASTORE_MODIFY, Privilege.DATASTORE_READ)
 
 
 class Access:
@@ -84,6 +94,18 @@ class OnStore(Access):
 
 
 @dataclass(frozen=True)
+class SeesStore(Access):
+    """Whoever `admin/datastore` shows the datastore to: a right on it, or on a namespace of it (rest-api C.4)."""
+
+    def before(self, caller: Caller, matched: Mapping[str, str]) -> None:
+        if not sees_store(caller, matched["store"]):
+            raise PermissionDenied(FORBIDDEN)
+
+    def describe(self) -> str:
+        return "whoever `admin/datastore` shows the datastore to"
+
+
+@dataclass(frozen=True)
 class Operator(Access):
     """The operator of the installation (rest-api E.11)."""
 
@@ -108,3 +130,9 @@ class Judged(Access):
 def holds(caller: Caller, path: str, *wanted: Privilege) -> bool:
     """Whether the caller has one of ``wanted`` at the ACL path."""
     return bool(privileges(caller, path) & frozenset(wanted))
+
+
+def sees_store(caller: Caller, store: str) -> bool:
+    """Whether the caller has a right on the datastore, or on a namespace of it."""
+    path = datastore_path(store)
+    return holds(caller, path, *STORE_SEEN) or has_any_below(caller, path, NAMESPACE_SEEN)

@@ -45,7 +45,8 @@ def create_app(tree: ApiTree, settings: Settings, missing: Missing) -> FastAPI:
         """Aggregated metrics without tenants, if they are public."""
         if not settings.metrics_public:
             return PlainTextResponse("Path '/metrics' not found.", 404)
-        return Response(public_metrics(await asyncio.to_thread(render_metrics)), media_type=CONTENT_TYPE)
+        text = public_metrics(await asyncio.to_thread(render_metrics))
+        return Response(text, headers={"Content-Type": CONTENT_TYPE})  # a media type would get a charset
 
     @app.get("/")
     async def dashboard() -> Response:

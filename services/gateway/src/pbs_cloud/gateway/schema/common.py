@@ -83,5 +83,7 @@ NOTES: Final = String()
 DIGEST: Final = String(pattern=r"[a-f0-9]{64}")
 NEW_PASSWORD: Final = String(pattern=_ONE_LINE, minimum=8, maximum=64)
 PASSWORD: Final = String(pattern=_ONE_LINE, maximum=1024)
+"""At logins, where an empty one is a wrong one."""
+GIVEN_PASSWORD: Final = String(pattern=_ONE_LINE, minimum=1, maximum=1024)
 EXPIRE: Final = Integer(minimum=0)
 KEEP: Final = Integer(minimum=1)

@@ -151,7 +151,7 @@ async def update_acl(call: Call) -> Any:
     {
         "userid": required(common.USER_ID),
         "password": required(common.NEW_PASSWORD),
-        "confirmation-password": optional(common.PASSWORD, "the caller's own password"),
+        "confirmation-password": optional(common.GIVEN_PASSWORD, "the caller's own password"),
     },
     access=Judged("a user for itself; `Permissions.Modify` on `/` for others; never a token"),
 )

@@ -8,7 +8,7 @@ from typing import Any, Final
 from pbs_cloud.contracts.chunkstore.collection import CollectionState
 from pbs_cloud.contracts.rights import Privilege as P
 from pbs_cloud.contracts.rights import datastore_path, require
-from pbs_cloud.gateway.rest.access import Anyone, Judged, Needs
+from pbs_cloud.gateway.rest.access import Anyone, Judged, Needs, SeesStore
 from pbs_cloud.gateway.rest.calls import Call, Data
 from pbs_cloud.gateway.rest.endpoint import Area
 from pbs_cloud.gateway.rest.endpoints.shared import without_none
@@ -18,8 +18,6 @@ from pbs_cloud.gateway.schema import Integer, common, optional, required
 AREA = Area("Garbage collection")
 WAIT_SECONDS: Final = 60.0
 """How long `POST admin/gc` waits for the end of the run."""
-
-_SEES: Final = (P.DATASTORE_AUDIT, P.DATASTORE_BACKUP)
 
 
 def _shown(state: CollectionState) -> dict[str, Any]:
@@ -76,21 +74,21 @@ async def gc_list(call: Call) -> Any:
     """State of the last garbage collection of each datastore."""
     if "store" in call.params:
         return await _of_store(call)
-    visible = {seen.store.name for seen in await visible_stores(call) if seen.full}
+    visible = {seen.store.name for seen in await visible_stores(call)}
     if not visible:
         return []
     states = await call.clients.gc.collection_status(call.ctx)
     return [_shown(state) for state in states if state.store in visible and _readable(state)]
 
 
-@AREA.get("admin/gc/{store}", {"store": required(common.STORE)}, access=Needs("/datastore/{store}", _SEES))
+@AREA.get("admin/gc/{store}", {"store": required(common.STORE)}, access=SeesStore())
 async def gc_of_store(call: Call) -> Any:
     """The same for one datastore, as a list."""
     return await _of_store(call)
 
 
 async def _of_store(call: Call) -> list[dict[str, Any]]:
-    Needs(datastore_path(call.text("store")), _SEES).before(call.caller, {})
+    SeesStore().before(call.caller, call.params)
     return [_shown(await _state(call, call.text("store")))]
 
 

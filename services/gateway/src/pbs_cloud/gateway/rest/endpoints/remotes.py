@@ -11,7 +11,7 @@ from pbs_cloud.gateway.schema import Integer, String, common, optional, required
 
 AREA = Area("Remotes")
 _HOST = String(pattern=r"\[?[A-Za-z0-9_.:%-]+\]?", maximum=255)
-_FINGERPRINT = String(pattern=r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){31}")
+_FINGERPRINT = String(pattern=r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){31}", after=str.lower)
 _REMOTES = KeptConfig(
     Section.REMOTE,
     "name",

@@ -10,16 +10,14 @@ from typing import Any
 from pbs_cloud.contracts.chunkstore.types import Datastore, DatastoreStatus
 from pbs_cloud.contracts.context import Caller
 from pbs_cloud.contracts.errors import NotFound
-from pbs_cloud.contracts.rights import Privilege as P
-from pbs_cloud.contracts.rights import datastore_path, has_any_below
+from pbs_cloud.contracts.rights import datastore_path
 from pbs_cloud.formats.calendar import CalendarEvent
 from pbs_cloud.formats.errors import FormatError
 from pbs_cloud.formats.gc_status import GcStatus
-from pbs_cloud.gateway.rest.access import holds
+from pbs_cloud.gateway.rest.access import STORE_SEEN, holds, sees_store
 from pbs_cloud.gateway.rest.calls import Call
 
 MOUNT_STATUS = "nonremovable"
-_BELOW = (P.DATASTORE_MODIFY, P.DATASTORE_READ, P.DATASTORE_BACKUP, P.DATASTORE_AUDIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +30,9 @@ class VisibleStore:
 
 def visibility(caller: Caller, store: Datastore) -> VisibleStore | None:
     """How the caller sees a datastore; None if not at all."""
-    path = datastore_path(store.name)
-    if holds(caller, path, P.DATASTORE_AUDIT, P.DATASTORE_BACKUP):
-        return VisibleStore(store, True)
-    if has_any_below(caller, path, _BELOW):
-        return VisibleStore(store, False)
-    return None
+    if not sees_store(caller, store.name):
+        return None
+    return VisibleStore(store, holds(caller, datastore_path(store.name), *STORE_SEEN))
 
 
 async def visible_stores(call: Call) -> list[VisibleStore]:

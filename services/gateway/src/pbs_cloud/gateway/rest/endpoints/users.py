@@ -10,7 +10,7 @@ from pbs_cloud.contracts.errors import NotFound, PermissionDenied
 from pbs_cloud.contracts.rights import LEVELS
 from pbs_cloud.contracts.rights import Privilege as P
 from pbs_cloud.gateway.errors import FORBIDDEN, HttpError
-from pbs_cloud.gateway.rest.access import Judged, Needs, holds
+from pbs_cloud.gateway.rest.access import Judged, Needs
 from pbs_cloud.gateway.rest.calls import Call, Data
 from pbs_cloud.gateway.rest.endpoint import Area, Endpoint
 from pbs_cloud.gateway.rest.endpoints.shared import CONFIG_DIGEST, rfc3339
@@ -177,14 +177,12 @@ async def update_user(call: Call) -> Any:
         "userid": required(String(check=lambda text: is_uuid(text) or common.is_user_id(text)), "userid, or the id"),
         "digest": CONFIG_DIGEST,
     },
-    access=Judged("`Permissions.Modify` on `/access/users`, or being that user"),
+    access=Needs(USERS, (P.PERMISSIONS_MODIFY,), or_self="userid"),
 )
 async def delete_user(call: Call) -> Any:
     """Delete a user with its tokens."""
     name = call.text("userid")
     if "@" in name:
-        if call.caller.auth_id != name and not holds(call.caller, USERS, P.PERMISSIONS_MODIFY):
-            raise PermissionDenied(FORBIDDEN)
         await call.clients.auth.delete_user(call.ctx, name, call.params.get("digest"))
         return None
     return await _delete_by_id(call, name)
@@ -192,8 +190,6 @@ async def delete_user(call: Call) -> Any:
 
 async def _delete_by_id(call: Call, user_id: str) -> Data:
     """Everything that is not the caller's own tenant's is 403, existing or not (rest-api E.10)."""
-    if not holds(call.caller, USERS, P.PERMISSIONS_MODIFY):
-        raise PermissionDenied(FORBIDDEN)
     try:
         found = await call.clients.auth.delete_user(call.ctx, user_id, call.params.get("digest"))
     except NotFound as error:
