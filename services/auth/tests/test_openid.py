@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import json
 import secrets
+import ssl
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,6 +18,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from testkit.auth_service import AuthWorld, start_auth
+from testkit.authority import Authority
 from testkit.openid_provider import CLIENT_ID, CLIENT_KEY, OpenidProvider, SigningKey
 from testkit.servers import temporary_folder
 
@@ -34,6 +38,8 @@ from pbs_cloud.contracts.errors import (
 )
 from pbs_cloud.contracts.login import Login
 from pbs_cloud.contracts.realms import OpenidRealm
+from pbs_cloud.runtime.outgoing_tls import outgoing_tls
+from pbs_cloud.runtime.settings import Settings
 
 BACK = "https://pbs.example.com:8007"
 Claims = dict[str, Any]
@@ -451,7 +457,8 @@ def test_addresses_of_the_open_internet(address: str, public: bool) -> None:
 
 async def test_internal_addresses_and_plain_http_are_not_asked_unless_the_operator_allows_it() -> None:
     async with OpenidProvider() as provider:
-        allowed, limited = Fetcher(allow_internal=True), Fetcher(allow_internal=False)
+        trust = ssl.create_default_context()
+        allowed, limited = Fetcher(True, trust), Fetcher(False, trust)
         url = f"{provider.issuer}/keys"
         assert (await allowed.get(url)).keys() == {"keys"}
         for refused_url in (url, url.replace("http:", "https:"), url.replace("http://127.0.0.1", "https://localhost")):
@@ -460,6 +467,32 @@ async def test_internal_addresses_and_plain_http_are_not_asked_unless_the_operat
         assert provider.requests == ["GET /realm/keys"]
         await allowed.stop()
         await limited.stop()
+
+
+async def test_a_provider_behind_an_own_authority(tmp_path: Path) -> None:
+    """https as far as certificate and name are good, by an authority that the operator names."""
+    own, other = Authority(tmp_path), Authority(tmp_path, "other")
+    served: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    good = Fetcher(True, outgoing_tls(Settings(trusted_ca_file=own.file)))
+    cases = ((own, "localhost", True), (other, "localhost", False), (own, "sso.example.com", False))
+    for authority, name, accepted in cases:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=authority.server(name))
+        async with server:
+            url = f"https://localhost:{server.sockets[0].getsockname()[1]}/"
+            if accepted:
+                assert await good.get(url) == {}
+                continue
+            with pytest.raises(ProviderError, match="CERTIFICATE_VERIFY_FAILED"):
+                await good.get(url)
+    assert len(served) == 1
+    await good.stop()
 
 
 async def test_any_replica_finishes_a_login(service_database: Callable[[str], Awaitable[str]]) -> None:

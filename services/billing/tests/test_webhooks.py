@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import ssl
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -37,6 +38,7 @@ from pbs_cloud.runtime.settings import Settings
 
 CREATED = EventType.BACKUP_CREATED
 SECRET = "key of the receiver"
+TRUST = ssl.create_default_context()
 
 
 @dataclass
@@ -86,7 +88,7 @@ class World:
     async def deliver(self, count: int = 1, sender: Sender | None = None) -> None:
         """Start replicas that retry fast."""
         for _ in range(count):
-            sending = sender or Sender(allow_internal=True)
+            sending = sender or Sender(allow_internal=True, tls=TRUST)
             made = WebhookDelivery(self.database, sending, self.box, retry_seconds=(0.1, 0.2), poll_seconds=0.05)
             self.replicas.append(made)
             await made.start()
@@ -351,7 +353,7 @@ async def test_the_address_is_judged_again_at_each_delivery(monkeypatch: pytest.
 
         monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", rebound, raising=False)
         with pytest.raises(DeliveryFailed, match=r"^the host has no public address$"):
-            await Sender(allow_internal=False).post(f"https://hooks.example.com:{port}/", b"{}", {}, None)
+            await Sender(allow_internal=False, tls=TRUST).post(f"https://hooks.example.com:{port}/", b"{}", {}, None)
         assert receiver.requests == []
 
 

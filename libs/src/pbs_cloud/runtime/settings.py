@@ -84,7 +84,8 @@ class Settings(BaseSettings):
     gc_grace_seconds: float = Field(86_400.0, ge=0, description="least time between unreferenced and deleted")
     webhook_receiver_secret: SecretStr | None = None
     webhook_allow_internal: bool = Field(False, description="webhooks may go to internal addresses and plain HTTP")
-    secret_key_file: Path | None = Field(None, description="key for stored secrets: 32 bytes as hexadecimal digits")
+    secret_key_file: Path | None = Field(None, description="keys for stored secrets: 64 hexadecimal digits a line")
+    trusted_ca_file: Path | None = Field(None, description="authorities beside the system's: webhooks, OpenID (PEM)")
 
     # Where the parts are. Empty: embedded (URLs) or a unix socket in the run directory (services).
     database_url: SecretStr | None = None
@@ -186,7 +187,7 @@ class Settings(BaseSettings):
             raise ValueError("must be an http or https URL")
         return value
 
-    @field_validator("tls_cert", "tls_key", "mtls_cert", "mtls_key", "mtls_ca")
+    @field_validator("tls_cert", "tls_key", "mtls_cert", "mtls_key", "mtls_ca", "trusted_ca_file")
     @classmethod
     def _readable(cls, value: Path | None) -> Path | None:
         if value is not None and not os.access(value, os.R_OK):

@@ -51,9 +51,11 @@ def migrate() -> None:
 
 def check_config() -> list[str]:
     """Check the settings; the effective ones as lines `VARIABLE=value`, secrets hidden."""
+    from pbs_cloud.runtime.outgoing_tls import outgoing_tls
     from pbs_cloud.runtime.settings import variable_name
 
     settings = load_settings()
+    outgoing_tls(settings)
     if settings.tls_cert is not None:
         public_certificate(settings, settings.data_dir / "tls")
     values = settings.model_dump()

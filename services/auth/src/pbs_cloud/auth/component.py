@@ -26,6 +26,7 @@ from pbs_cloud.runtime.database import Database
 from pbs_cloud.runtime.grpc_server import GrpcServer
 from pbs_cloud.runtime.lifecycle import Component, ProcessSpec, run_components
 from pbs_cloud.runtime.outbox import OutboxRelay
+from pbs_cloud.runtime.outgoing_tls import outgoing_tls
 from pbs_cloud.runtime.secret_box import SecretBox
 from pbs_cloud.runtime.settings import Settings
 
@@ -58,7 +59,7 @@ def components(settings: Settings, *, address: str | None = None, clock: Clock =
     server.add_service(auth_pb2_grpc.add_AuthServicer_to_server, rpc)
     second_factors = SecondFactorRpc(SecondFactorService(database, box, logins, clock))
     server.add_service(second_factor_pb2_grpc.add_SecondFactorServicer_to_server, second_factors)
-    fetcher = Fetcher(settings.openid_allow_internal)
+    fetcher = Fetcher(settings.openid_allow_internal, outgoing_tls(settings))
     openid = OpenidLogins(database, box, Providers(fetcher, clock), logins, settings.openid_redirect_origins, clock)
     realms = RealmsRpc(RealmService(database, box, fetcher, clock), openid)
     server.add_service(realms_pb2_grpc.add_RealmsServicer_to_server, realms)

@@ -18,6 +18,7 @@ from pbs_cloud.runtime.grpc_channel import ChannelComponent
 from pbs_cloud.runtime.grpc_server import GrpcServer
 from pbs_cloud.runtime.inbox import EventConsumer
 from pbs_cloud.runtime.lifecycle import Component, ProcessSpec, run_components
+from pbs_cloud.runtime.outgoing_tls import outgoing_tls
 from pbs_cloud.runtime.secret_box import SecretBox
 from pbs_cloud.runtime.settings import Settings
 
@@ -39,7 +40,7 @@ def components(settings: Settings) -> list[Component]:
     auth, box = ChannelComponent(settings.services.auth, settings), SecretBox(settings)
     allow_internal = settings.webhook_allow_internal
     webhooks = Webhooks(database, box, allow_internal=allow_internal)
-    delivery = WebhookDelivery(database, Sender(allow_internal=allow_internal), box)
+    delivery = WebhookDelivery(database, Sender(allow_internal=allow_internal, tls=outgoing_tls(settings)), box)
     sampler = UsageSampler(database, AuthClient(auth.channel))
     server = GrpcServer(SERVICE, settings.services.billing, settings, ready=database.ready)
     rpc = BillingRpc(BillingService(database), UsageHistory(database), webhooks)

@@ -75,10 +75,10 @@ class Fetcher(Component):
 
     name = "openid fetcher"
 
-    def __init__(self, allow_internal: bool) -> None:
+    def __init__(self, allow_internal: bool, tls: ssl.SSLContext) -> None:
         self._allow_internal = allow_internal
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=ssl.create_default_context(),
+            ssl_context=tls,
             network_backend=_CheckedBackend(allow_internal),
             max_connections=_MOST_CONNECTIONS,
             max_keepalive_connections=0,

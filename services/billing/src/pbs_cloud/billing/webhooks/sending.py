@@ -22,9 +22,9 @@ class DeliveryFailed(Exception):
 
 
 class Sender:
-    """Posts bodies. ``tls`` None: the system's authorities."""
+    """Posts bodies; ``tls`` says which certificates are believed."""
 
-    def __init__(self, *, allow_internal: bool, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, *, allow_internal: bool, tls: ssl.SSLContext) -> None:
         self._allow_internal = allow_internal
         self._tls = tls
 
@@ -40,7 +40,7 @@ class Sender:
         except (Refused, InvalidArgument) as error:
             raise DeliveryFailed(str(error)) from None
         except ssl.SSLError as error:
-            raise DeliveryFailed(f"TLS failed: {error.reason or 'handshake'}") from None
+            raise DeliveryFailed(f"TLS failed: {_tls_reason(error)}") from None
         except (OSError, EOFError, ValueError):
             raise DeliveryFailed("the connection failed") from None
         if not 200 <= status <= 299:
@@ -68,7 +68,7 @@ class Sender:
         self, destination: Destination, addresses: list[str]
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """The first address that can be reached. Raises OSError."""
-        secure = self._context() if destination.encrypted else None
+        secure = self._tls if destination.encrypted else None
         name = destination.host if secure else None
         for number, address in enumerate(addresses, 1):
             try:
@@ -82,10 +82,12 @@ class Sender:
                     raise
         raise OSError("no address")
 
-    def _context(self) -> ssl.SSLContext:
-        if self._tls is None:
-            self._tls = ssl.create_default_context()
-        return self._tls
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    """What a tenant needs to mend its receiver; nothing that the receiver chose itself."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate is not accepted: {error.verify_message}"
+    return (error.reason or "handshake").lower().replace("_", " ")
 
 
 def signature(secret: str, body: bytes) -> str:
