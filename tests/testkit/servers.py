@@ -7,6 +7,7 @@ process that started them, also after kill -9.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import json
 import os
@@ -48,7 +49,7 @@ def temporary_folder(name: str) -> Path:
     """A new folder with a short path (unix sockets) that other users may pass through (Postgres under root).
 
     It is in memory where that is possible: a PBS datastore has 65,536 directories, which a disk takes long to make
-    and remove. What a killed test left behind is removed.
+    and remove. It goes with this process; what a killed one left behind is removed.
     """
     base = _base_folder()
     for stale in base.glob("pbs-*-*-*"):
@@ -56,6 +57,7 @@ def temporary_folder(name: str) -> Path:
             shutil.rmtree(stale, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f"pbs-{name}-{os.getpid()}-", dir=base))
     folder.chmod(0o711)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
