@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import obstore
 import pytest
 from testkit.servers import S3Server
 
@@ -47,7 +48,15 @@ async def keys(bench: Bench, ctx: CallContext) -> list[str]:
     return sorted([key async for key, _ in bench.parts.backends.of(store).list_files()])
 
 
-async def test_what_lies_in_the_bucket(cloud: Bench) -> None:
+async def test_what_lies_in_the_bucket(cloud: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    conditional: dict[str, bool] = {}
+    put = obstore.put_async
+
+    def noted(store: object, key: str, *args: object, **more: object) -> object:
+        conditional[key.rpartition("/")[2]] = more["mode"] == "create"
+        return put(store, key, *args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(obstore, "put_async", noted)
     ctx = caller("in-bucket")
     await cloud.services.datastores.ensure("in-bucket", "tank")
     await cloud.services.namespaces.create(ctx, "tank", "a")
@@ -56,7 +65,9 @@ async def test_what_lies_in_the_bucket(cloud: Bench) -> None:
         await cloud.backup(ctx, ref, TIME, {"x.conf.blob": b"x"})
     key = t.SnapshotKey(second, TIME)
     await cloud.services.snapshots.set_notes(ctx, key, "kept")
-    await cloud.services.snapshots.set_protected(ctx, key, True)
+    for _ in range(2):
+        await cloud.services.snapshots.set_protected(ctx, key, True)
+    assert conditional[".protected"] and conditional[".namespace"] and not conditional["index.json.blob"]
     await cloud.services.groups.set_notes(ctx, second, "group")
     running = await cloud.open(ctx, first, TIME + 1)
     await cloud.services.files.put_blob(ctx, running.session_id, "y.blob", blob.encode(b"y"))

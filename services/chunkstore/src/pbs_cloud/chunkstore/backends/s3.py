@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
@@ -199,7 +200,8 @@ class S3Backend:
         levels = directory_of(path).split("/")
         for depth in range(2, len(levels) + 1, 2):
             key = "/".join((*levels[:depth], layout.NAMESPACE_MARKER_NAME))
-            await self._put("namespace", key, self._content_key(key), b"", only_new=False)
+            with contextlib.suppress(AlreadyExists):
+                await self._put("namespace", key, self._content_key(key), b"", only_new=True)
 
     async def remove_namespace(self, path: str) -> None:
         await self.delete_tree(path)

@@ -11,11 +11,12 @@ from pbs_cloud.chunkstore.catalogue.manifests import set_stored_size, total_size
 from pbs_cloud.chunkstore.catalogue.names import UPLOADED_MANIFEST, SnapshotPlace
 from pbs_cloud.chunkstore.catalogue.parts import Parts
 from pbs_cloud.chunkstore.catalogue.removal import holding_place
-from pbs_cloud.chunkstore.catalogue.retention import lock_until
+from pbs_cloud.chunkstore.catalogue.retention import lock_until, put_mark
 from pbs_cloud.chunkstore.catalogue.rows import Store
 from pbs_cloud.chunkstore.catalogue.session_rows import (
     LOST,
     find_session,
+    finish_session,
     parse_session_id,
     place_of_snapshot,
     require_writable,
@@ -74,7 +75,7 @@ class Finish:
             async with holding_place(self._parts, ctx.tenant_id, found.snapshot_id):
                 await backend.put_file(found.where.file_key(MANIFEST_NAME), raw)
             if manifest.retain_until is not None:
-                await backend.put_file(found.where.protected_key, b"")
+                await put_mark(backend, found.where)
             await self._commit(ctx, found, manifest, len(raw), statistics)
             await backend.delete_file(found.where.file_key(UPLOADED_MANIFEST))
 
@@ -144,9 +145,7 @@ class Finish:
                     found.snapshot_id,
                     manifest.retain_until,
                 )
-            await connection.execute(
-                "UPDATE session SET state = 'finished', ended_at = clock_timestamp() WHERE id = $1", found.key
-            )
+            seconds = await finish_session(connection, found.key)
             await connection.execute("DELETE FROM pin WHERE session_id = $1", found.key)
             await set_stored_size(connection, found.store, found.snapshot_id, MANIFEST_NAME, stored)
             blobs = await connection.fetchval(
@@ -162,6 +161,7 @@ class Finish:
                 store=found.store.name,
                 ns=str(found.where.place.ns),
                 snapshot=str(found.where.ref),
+                seconds=str(seconds),
             )
             await announce_usage(connection, ctx.tenant_id, found.store.name)
         _COMMITTED.inc()

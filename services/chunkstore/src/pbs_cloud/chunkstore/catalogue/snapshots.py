@@ -12,7 +12,7 @@ from pbs_cloud.chunkstore.catalogue.manifests import readable, rewrite_manifest,
 from pbs_cloud.chunkstore.catalogue.names import Place, SnapshotPlace, parse_time
 from pbs_cloud.chunkstore.catalogue.parts import Parts
 from pbs_cloud.chunkstore.catalogue.removal import Removal, mark_committed, require_unpinned
-from pbs_cloud.chunkstore.catalogue.retention import require_unlocked
+from pbs_cloud.chunkstore.catalogue.retention import put_mark, require_unlocked
 from pbs_cloud.chunkstore.catalogue.rows import ENOENT, Group, Snapshot, Store, find_group, find_snapshot, usable_store
 from pbs_cloud.contracts.chunkstore import types as t
 from pbs_cloud.contracts.context import CallContext
@@ -151,7 +151,7 @@ class Snapshots:
             await require_unpinned(connection, snapshot)
             backend = self._parts.backends.of(store)
             if protected:
-                await backend.put_file(where.protected_key, b"")
+                await put_mark(backend, where)
             else:
                 await require_unlocked(connection, snapshot.id)
                 await backend.delete_file(where.protected_key)
