@@ -141,14 +141,15 @@ async def test_login_version_status_and_login_with_a_ticket(tenant: Tenant) -> N
 
 
 async def test_client_log_upload(tenant: Tenant) -> None:
-    """`upload-log` works once, and the log can be downloaded but is not in the manifest."""
+    """`upload-log` works once, within its limit, and the log can be downloaded but is not in the manifest."""
     await _backup(tenant, (T1,))
     path, snapshot = f"{tenant.base}/upload-backup-log", tenant.snapshot()
     octets = ("content-type: application/octet-stream",)
     log = encode(b"log line\n" * 100)
     assert tenant.admin.credential
-    for expected in (200, 400):
-        answer = await tenant.rest.exchange("POST", path + "?" + encode_query(snapshot.parameters()), None, log, octets)
+    for expected, sent in ((413, bytes(64 * 1024 * 1024 + 1)), (200, log), (400, log)):
+        target = path + "?" + encode_query(snapshot.parameters())
+        answer = await tenant.rest.exchange("POST", target, None, sent, octets)
         assert answer.status == expected, answer.body
     async with await ReaderSession.open(tenant.endpoint, tenant.admin.credential, snapshot) as reader:
         assert await reader.download("client.log.blob") == log

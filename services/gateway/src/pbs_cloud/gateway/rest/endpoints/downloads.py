@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -121,7 +122,7 @@ async def upload_backup_log(call: Call) -> Any:
     body = _LimitedBody(call.body())
     try:
         await call.clients.catalogue.upload_log(call.ctx, snapshot_key(call), body.read())
-    except PbsError:
+    except (PbsError, asyncio.CancelledError):  # gRPC cancels a call whose pieces fail
         if body.error is not None:
             raise body.error from None
         raise
