@@ -122,6 +122,50 @@ async def test_who_sees_what(world: World) -> None:
         await world.history.read(limited, ("cold",), 61, START, maximum=False)
 
 
+async def test_bytes_of_sessions_are_spread_over_the_time_that_they_lasted(world: World) -> None:
+    """Bytes per second, zero where nothing happened, in slots of every length; a maximum only of minutes."""
+    await world.used(100)
+    for number in range(4):
+        await world.minute(number)
+    world.clock.now = START + 3 * 60
+
+    async def ended(kind: EventType, size: int, second: int, **metadata: str) -> None:
+        async with world.database.system() as connection:
+            await count_event(connection, Event(kind, "default", START + second, size, {"store": "tank", **metadata}))
+
+    await ended(EventType.BACKUP_CREATED, 9000, 150, seconds="90")
+    await ended(EventType.DATA_RESTORED, 600, 61, seconds="1")
+    await ended(EventType.DATA_RESTORED, 1200, 60)
+    found = (await world.read(60))["tank"]
+    assert found.write_bytes == (0.0, 100.0, 50.0, 0.0)
+    assert found.read_bytes == (20.0, 10.0, 0.0, 0.0)
+    assert (await world.read(60, maximum=True))["tank"].write_bytes == found.write_bytes
+    for step in (1800, 21_600, 604_800):
+        coarse = (await world.read(step))["tank"]
+        assert (coarse.write_bytes, coarse.read_bytes) == ((9000 / step,), (1800 / step,))
+        greatest = (await world.read(step, maximum=True))["tank"]
+        assert math.isnan(greatest.write_bytes[0])
+
+
+async def test_a_session_longer_than_minutes_are_kept(world: World) -> None:
+    """What is too old for its slot is left out; the longer slots have it."""
+    await world.used(100)
+    await world.minute(0)
+    days = 3 * 86_400
+    event = Event(EventType.BACKUP_CREATED, "default", START, days, {"store": "tank", "seconds": str(days)})
+    async with world.database.system() as connection:
+        await count_event(connection, event)
+        rows = await connection.fetch(
+            "SELECT step, count(*) AS slots, sum(write_bytes) AS bytes FROM traffic_slot GROUP BY step ORDER BY step"
+        )
+    assert [(row["step"], row["slots"], round(row["bytes"])) for row in rows] == [
+        (60, KEPT_SECONDS[60] // 60, KEPT_SECONDS[60]),
+        (1800, days // 1800, days),
+        (21_600, days // 21_600, days),
+        (604_800, 1, days),
+    ]
+
+
 async def test_removed_datastores_and_old_slots_go(world: World) -> None:
     await world.used(100)
     await world.minute(0)
@@ -129,9 +173,21 @@ async def test_removed_datastores_and_old_slots_go(world: World) -> None:
         await forget_old(connection, START + KEPT_SECONDS[60] + 1)
         kept = await connection.fetch("SELECT step FROM usage_slot ORDER BY step")
     assert [row["step"] for row in kept] == [1800, 21_600, 604_800]
+    await world.tell(EventType.BACKUP_CREATED, 600, {"store": "tank"})
+    await world.tell(EventType.BACKUP_CREATED, 600, {"store": "cold"})
+    async with world.database.system() as connection:
+        await forget_old(connection, START + KEPT_SECONDS[60] + 1)
+        left = await connection.fetchval("SELECT count(*) FROM traffic_slot WHERE step = 60")
+    assert left == 0
     await world.tell(EventType.DATASTORE_REMOVED, 0, {"store": "tank"})
     await world.minute(1)
     assert await world.read(1800) == {}
+    async with world.database.system() as connection:
+        rows = await connection.fetch("SELECT DISTINCT store FROM traffic_slot")
+    assert [row["store"] for row in rows] == ["cold"]
+    await world.tell(EventType.TENANT_REMOVED, 0, {})
+    async with world.database.system() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM traffic_slot") == 0
 
 
 async def test_an_answer_is_bounded(world: World) -> None:

@@ -32,13 +32,19 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class StoreHistory:
-    """Usage of a datastore over time in bytes: one value for each slot from ``start`` (Unix seconds); NaN = unknown."""
+    """Usage of a datastore over time in bytes: one value for each slot from ``start`` (Unix seconds); NaN = unknown.
+
+    ``read_bytes`` and ``write_bytes``: what restores read and backups wrote, in bytes per second; it is counted when
+    their sessions end, spread over the time that they lasted.
+    """
 
     store: str
     start: int
     total: tuple[float, ...]
     used: tuple[float, ...]
     available: tuple[float, ...]
+    read_bytes: tuple[float, ...]
+    write_bytes: tuple[float, ...]
 
 
 class BillingClient(ServiceClient):

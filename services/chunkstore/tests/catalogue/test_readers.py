@@ -45,6 +45,7 @@ async def test_a_reader_pins_its_snapshot(bench: Bench, admin: CallContext, grou
     assert (await bench.task(admin, reader.upid)).status == "OK"
     restored = [e for e in await bench.events(admin) if e["type"] == "data_restored"]
     assert [e["bytes"] for e in restored].count(1234) == 1
+    assert all(int(e["metadata"]["seconds"]) >= 1 for e in restored)
     with pytest.raises(SessionLost):
         await anext(bench.services.files.read(admin, reader.session_id, "a.conf.blob"))
     await bench.services.snapshots.delete(admin, key)

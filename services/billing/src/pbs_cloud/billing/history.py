@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pbs_cloud.billing.sampling import KEPT_SECONDS
+from pbs_cloud.billing.sampling import KEPT_SECONDS, MINUTE
 from pbs_cloud.contracts.billing import StoreHistory
 from pbs_cloud.contracts.context import CallContext
 from pbs_cloud.contracts.errors import InvalidArgument
@@ -15,15 +15,18 @@ from pbs_cloud.runtime.clock import SYSTEM_CLOCK, Clock
 from pbs_cloud.runtime.database import Database
 
 MOST_SLOTS = 1500
+_VALUES = ("total", "used", "available", "read_bytes", "write_bytes")
 _SEE = frozenset({P.DATASTORE_AUDIT, P.DATASTORE_BACKUP})
 _SLOTS = """
-    SELECT store, slot,
+    SELECT u.store, u.slot,
            CASE WHEN $6 THEN total_max ELSE total_sum / samples END AS total,
            CASE WHEN $6 THEN used_max ELSE used_sum / samples END AS used,
-           CASE WHEN $6 THEN available_max ELSE available_sum / samples END AS available
-    FROM usage_slot
-    WHERE tenant_id = $1 AND step = $2 AND slot BETWEEN $3 AND $4 AND ($5::text[] = '{}' OR store = ANY ($5))
-    ORDER BY store
+           CASE WHEN $6 THEN available_max ELSE available_sum / samples END AS available,
+           CASE WHEN $6 AND u.step > $7 THEN 'NaN' ELSE coalesce(t.read_bytes, 0) / u.step END AS read_bytes,
+           CASE WHEN $6 AND u.step > $7 THEN 'NaN' ELSE coalesce(t.write_bytes, 0) / u.step END AS write_bytes
+    FROM usage_slot u LEFT JOIN traffic_slot t USING (tenant_id, store, step, slot)
+    WHERE u.tenant_id = $1 AND u.step = $2 AND u.slot BETWEEN $3 AND $4 AND ($5::text[] = '{}' OR u.store = ANY ($5))
+    ORDER BY u.store
 """
 
 
@@ -37,7 +40,10 @@ class UsageHistory:
     async def read(
         self, ctx: CallContext, stores: Sequence[str], step: int, since: int, *, maximum: bool
     ) -> list[StoreHistory]:
-        """From ``since`` to now, at most ``MOST_SLOTS``. Raises PermissionDenied for a named store, InvalidArgument."""
+        """From ``since`` to now, at most ``MOST_SLOTS``; greatest rates are only known of slots of a minute.
+
+        Raises PermissionDenied for a named store, InvalidArgument.
+        """
         if step not in KEPT_SECONDS:
             raise InvalidArgument(f"step: must be one of {sorted(KEPT_SECONDS)}", field="step")
         for store in stores:
@@ -46,15 +52,18 @@ class UsageHistory:
         first = max(-(-since // step) * step, last - (MOST_SLOTS - 1) * step)
         count = max(0, (last - first) // step + 1)
         async with self._database.tenant(ctx.tenant_id) as connection:
-            rows = await connection.fetch(_SLOTS, ctx.tenant_id, step, first, last, list(stores), maximum)
-        found: dict[str, tuple[list[float], list[float], list[float]]] = {}
+            rows = await connection.fetch(_SLOTS, ctx.tenant_id, step, first, last, list(stores), maximum, MINUTE)
+        found: dict[str, dict[str, list[float]]] = {}
         for row in rows:
             store = row["store"]
             if store not in found:
                 if not stores and not privileges(ctx.caller, datastore_path(store)) & _SEE:
                     continue
-                found[store] = ([math.nan] * count, [math.nan] * count, [math.nan] * count)
+                found[store] = {name: [math.nan] * count for name in _VALUES}
             place = (row["slot"] - first) // step
-            for values, name in zip(found[store], ("total", "used", "available"), strict=True):
+            for name, values in found[store].items():
                 values[place] = row[name]
-        return [StoreHistory(store, first, *(tuple(values) for values in lists)) for store, lists in found.items()]
+        return [
+            StoreHistory(store, first, **{name: tuple(values) for name, values in lists.items()})
+            for store, lists in found.items()
+        ]

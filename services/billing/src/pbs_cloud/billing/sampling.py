@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pbs_cloud.billing import traffic
 from pbs_cloud.billing.usage import WHOLE_TENANT
 from pbs_cloud.contracts.auth import AuthClient
 from pbs_cloud.contracts.context import SystemContext
@@ -53,8 +54,9 @@ _RECORD = """
 
 
 async def follow(connection: Connection, event: Event) -> None:
-    """Keep the list of datastores and their bytes; in the transaction that counts the event."""
+    """Keep the list of datastores, their bytes and what is read and written; in the transaction of the event."""
     store = event.metadata.get("store", WHOLE_TENANT)
+    await traffic.spread(connection, event, KEPT_SECONDS)
     if event.type is EventType.STORAGE_UPDATED and store != WHOLE_TENANT and "store_bytes" in event.metadata:
         await connection.execute(
             "INSERT INTO sampled_store (tenant_id, store, used) VALUES ($1, $2, $3)"
@@ -67,12 +69,14 @@ async def follow(connection: Connection, event: Event) -> None:
         removed = event.tenant_id, store
         await connection.execute("DELETE FROM sampled_store WHERE tenant_id = $1 AND store = $2", *removed)
         await connection.execute("DELETE FROM usage_slot WHERE tenant_id = $1 AND store = $2", *removed)
+        await traffic.forget(connection, *removed)
 
 
 async def forget_tenant(connection: Connection, tenant_id: str) -> None:
     """Everything of a tenant that is gone."""
     await connection.execute("DELETE FROM sampled_store WHERE tenant_id = $1", tenant_id)
     await connection.execute("DELETE FROM usage_slot WHERE tenant_id = $1", tenant_id)
+    await traffic.forget(connection, tenant_id)
 
 
 class UsageSampler(BackgroundTask):
@@ -121,3 +125,4 @@ async def forget_old(connection: Connection, now: int) -> None:
     """Drop slots that are kept no longer."""
     for step, seconds in KEPT_SECONDS.items():
         await connection.execute("DELETE FROM usage_slot WHERE step = $1 AND slot < $2", step, now - seconds)
+        await traffic.forget_old(connection, step, now - seconds)

@@ -83,8 +83,8 @@ SPACE_VIEW: Final = Table(
         Column("Total", "total", size, right=True),
         Column("Used", "used", size, right=True),
         Column("Available", "available", size, right=True),
-        Column("Read", "read_bytes", size, right=True),
-        Column("Written", "write_bytes", size, right=True),
+        Column("Read per second", "read_bytes", size, right=True),
+        Column("Written per second", "write_bytes", size, right=True),
     ),
     empty="no values",
 )

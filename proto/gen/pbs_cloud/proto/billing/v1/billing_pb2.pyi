@@ -63,18 +63,22 @@ class GetHistoryRequest(_message.Message):
     def __init__(self, stores: _Optional[_Iterable[str]] = ..., step: _Optional[int] = ..., since: _Optional[int] = ..., maximum: _Optional[bool] = ...) -> None: ...
 
 class StoreHistory(_message.Message):
-    __slots__ = ("store", "start", "total", "used", "available")
+    __slots__ = ("store", "start", "total", "used", "available", "read_bytes", "write_bytes")
     STORE_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
     USED_FIELD_NUMBER: _ClassVar[int]
     AVAILABLE_FIELD_NUMBER: _ClassVar[int]
+    READ_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WRITE_BYTES_FIELD_NUMBER: _ClassVar[int]
     store: str
     start: int
     total: _containers.RepeatedScalarFieldContainer[float]
     used: _containers.RepeatedScalarFieldContainer[float]
     available: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, store: _Optional[str] = ..., start: _Optional[int] = ..., total: _Optional[_Iterable[float]] = ..., used: _Optional[_Iterable[float]] = ..., available: _Optional[_Iterable[float]] = ...) -> None: ...
+    read_bytes: _containers.RepeatedScalarFieldContainer[float]
+    write_bytes: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, store: _Optional[str] = ..., start: _Optional[int] = ..., total: _Optional[_Iterable[float]] = ..., used: _Optional[_Iterable[float]] = ..., available: _Optional[_Iterable[float]] = ..., read_bytes: _Optional[_Iterable[float]] = ..., write_bytes: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class GetHistoryResponse(_message.Message):
     __slots__ = ("stores",)

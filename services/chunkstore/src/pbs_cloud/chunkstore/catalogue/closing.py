@@ -10,7 +10,13 @@ from pbs_cloud.chunkstore.catalogue.announce import announce
 from pbs_cloud.chunkstore.catalogue.parts import Parts
 from pbs_cloud.chunkstore.catalogue.removal import Removal, hold_places, mark_removing
 from pbs_cloud.chunkstore.catalogue.rows import store_by_id
-from pbs_cloud.chunkstore.catalogue.session_rows import DeadSession, Session, find_session, parse_session_id
+from pbs_cloud.chunkstore.catalogue.session_rows import (
+    DeadSession,
+    Session,
+    find_session,
+    finish_session,
+    parse_session_id,
+)
 from pbs_cloud.chunkstore.catalogue.task_rows import OK, UNKNOWN, end_task
 from pbs_cloud.chunkstore.collection.runs import abandon
 from pbs_cloud.contracts.context import CallContext
@@ -132,23 +138,23 @@ FROM task WHERE endtime IS NULL
 """
 
 
-async def _set_state(connection: Connection, session: Session, state: str, status: str) -> None:
-    """End an active session: pins and task with it."""
-    await connection.execute(
-        "UPDATE session SET state = $2, ended_at = clock_timestamp() WHERE id = $1", session.id, state
-    )
+async def _set_state(connection: Connection, session: Session, state: str, status: str) -> int:
+    """End an active session: pins and task with it; how many seconds it lasted."""
+    seconds = await finish_session(connection, session.id, state)
     await connection.execute("DELETE FROM pin WHERE session_id = $1", session.id)
     if session.upid is not None:
         await end_task(connection, session.upid, status)
     _ENDED.labels(session.kind, state).inc()
+    return seconds
 
 
 async def _end_reader(connection: Connection, session: Session, error: str | None, bytes_sent: int) -> None:
     """However a reader ends, its task was successful, unless somebody stopped it."""
-    await _set_state(connection, session, "finished", error or OK)
+    seconds = await _set_state(connection, session, "finished", error or OK)
     if bytes_sent > 0:
         store = await store_by_id(connection, session.datastore_id)
-        await announce(connection, EventType.DATA_RESTORED, session.tenant_id, bytes_sent, store=store.name)
+        more = {"store": store.name, "seconds": str(seconds)}
+        await announce(connection, EventType.DATA_RESTORED, session.tenant_id, bytes_sent, **more)
 
 
 async def _end_finished_task(connection: Connection, session: Session) -> None:

@@ -51,6 +51,16 @@ FROM session s WHERE s.id = $1
 """
 
 
+async def finish_session(connection: Connection, session_id: uuid.UUID, state: str = "finished") -> int:
+    """End an active session; how many seconds it lasted, at least one."""
+    row = await connection.fetchrow(
+        "UPDATE session SET state = $2, ended_at = clock_timestamp() WHERE id = $1 RETURNING created_at, ended_at",
+        session_id,
+        state,
+    )
+    return max(int((row["ended_at"] - row["created_at"]).total_seconds()), 1)
+
+
 def parse_session_id(text: str) -> uuid.UUID:
     """Raises InvalidArgument."""
     try:

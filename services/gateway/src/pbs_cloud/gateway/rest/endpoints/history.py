@@ -47,12 +47,16 @@ def points(times: list[int], step: int, history: StoreHistory | None) -> list[di
 def _point(moment: int, history: StoreHistory, place: int) -> dict[str, float]:
     if not 0 <= place < len(history.used) or math.isnan(history.used[place]):
         return {"time": moment}
-    return {
+    point = {
         "time": moment,
         "total": history.total[place],
         "used": history.used[place],
         "available": history.available[place],
     }
+    for name, values in (("read_bytes", history.read_bytes), ("write_bytes", history.write_bytes)):
+        if place < len(values) and not math.isnan(values[place]):
+            point[name] = values[place]
+    return point
 
 
 def month(history: StoreHistory | None) -> dict[str, Any]:
