@@ -94,7 +94,9 @@ async def test_stock_users_start_without_rights_and_own_ones_with_a_level(api: A
     bare = await api.new_user("bare@pbs")
     assert (await api.client.get("/api2/json/access/permissions", headers=bare)).json() == {"data": {}}
     made = await api.client.post(
-        "/api2/json/access/users", json={"username": "level@pbs", "permission": "Backup"}, headers=api.root
+        "/api2/json/access/users",
+        json={"username": "level@pbs", "permission": "Backup", "tenant-id": "default"},
+        headers=api.root,
     )
     assert made.status_code == 201
     user = made.json()["data"]
@@ -114,8 +116,11 @@ async def test_own_tokens(api: Api) -> None:
     token = {"Authorization": f"Bearer {value}"}
     refused = await api.client.post("/api2/json/access/tokens", json={"name": "more"}, headers=token)
     assert (refused.status_code, refused.json()) == (403, {"error": "permission check failed"})
-    foreign = "/api2/json/access/tokens/00000000-0000-4000-8000-000000000000"
-    assert (await api.client.delete(foreign, headers=alice)).status_code == 403
+    for foreign in ("tokens/00000000-0000-4000-8000-000000000000", "tokens/nosuch"):
+        assert (await api.client.delete(f"/api2/json/access/{foreign}", headers=alice)).status_code == 403
+    for unknown in ("get", "put", "delete"):
+        answer = await api.client.request(unknown, "/api2/json/billing/webhooks/nosuch", headers=alice)
+        assert (answer.status_code, answer.json()) == (403, {"error": "permission check failed"})
     own = f"/api2/json/access/tokens/{listed[0]['id']}"
     assert (await api.client.delete(own, headers=alice)).json() == {"data": {"deleted": True}}
 

@@ -235,3 +235,16 @@ def test_json_schema_describes_everything() -> None:
     assert described["properties"]["store"]["pattern"] == "^(?:[A-Za-z0-9_][A-Za-z0-9._\\-]*)$"
     assert described["properties"]["keep-last"] == {"type": "integer", "minimum": 1}
     assert described["properties"]["dry-run"] == {"type": "boolean", "default": False}
+
+
+def test_own_calls_take_hyphens_for_underscores() -> None:
+    schema = Schema({"dry_run": optional(common.BOOLEAN), "keep_last": optional(common.KEEP)}, kebab=True)
+    assert parse_query(schema, "dry-run=1&keep_last=2") == {"dry_run": True, "keep_last": 2}
+    assert parse_request(schema, JSON, "", b'{"dry-run": true, "keep_last": 2}') == {"dry_run": True, "keep_last": 2}
+    for twice in (
+        lambda: parse_query(schema, "dry-run=1&dry_run=1"),
+        lambda: parse_request(schema, JSON, "", b'{"dry-run": true, "dry_run": true}'),
+    ):
+        assert reasons(twice) == {"dry_run": "duplicate parameter."}
+    assert "dry-Run" in reasons(lambda: parse_query(schema, "dry-Run=1"))
+    assert "max_depth" in reasons(lambda: parse_query(Schema({"max-depth": optional(common.MAX_DEPTH)}), "max_depth=1"))

@@ -79,7 +79,8 @@ class Area:
         """Register the decorated handler; without ``summary`` it is the first line of its docstring."""
         given = dict(params or {})
         names = _PLACEHOLDER.findall(path)
-        schema = Schema({**{name: PATH_PARAMS[name] for name in names if name not in given}, **given})
+        in_path = {name: PATH_PARAMS[name] for name in names if name not in given}
+        schema = Schema({**in_path, **given}, kebab=extra)
 
         def register(handler: Handler) -> Handler:
             text = summary or (handler.__doc__ or "").strip().splitlines()[0]

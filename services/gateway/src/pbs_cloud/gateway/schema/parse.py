@@ -101,7 +101,7 @@ def _from_texts(schema: Schema, pairs: Iterable[tuple[str, str]]) -> dict[str, A
     given: dict[str, list[str]] = {}
     for name, value in pairs:
         if name != _IGNORED:
-            given.setdefault(name, []).append(value)
+            given.setdefault(schema.named(name), []).append(value)
     values: dict[str, Any] = {}
     errors: dict[str, str] = {}
     for name, texts in given.items():
@@ -119,10 +119,13 @@ def _from_texts(schema: Schema, pairs: Iterable[tuple[str, str]]) -> dict[str, A
 def _from_json(schema: Schema, given: dict[str, Any], path_params: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     errors: dict[str, str] = {}
-    for name, value in {**given, **path_params}.items():
+    for written, value in {**given, **path_params}.items():
+        name = schema.named(written)
         param = schema.params.get(name)
         try:
-            if param is None:
+            if name != written and name in given:
+                errors[name] = DUPLICATE
+            elif param is None:
                 if not schema.open:
                     errors[_printable(name)] = UNKNOWN_JSON
             elif name in path_params:

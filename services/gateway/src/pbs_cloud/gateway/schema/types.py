@@ -274,10 +274,19 @@ class Param:
 
 @dataclass(frozen=True)
 class Schema:
-    """All parameters of a request. ``open``: others are ignored instead of refused (directory indexes)."""
+    """All parameters of a request. ``open``: others are ignored instead of refused (directory indexes).
+
+    ``kebab``: names of ``snake_case`` parameters may be written with hyphens too (rest-api D.1).
+    """
 
     params: Mapping[str, Param] = field(default_factory=dict)
     open: bool = False
+    kebab: bool = False
+
+    def named(self, name: str) -> str:
+        """The parameter that ``name`` means, or the name as it is."""
+        plain = name.replace("-", "_")
+        return plain if self.kebab and name not in self.params and plain in self.params else name
 
     def json_schema(self) -> dict[str, Any]:
         """JSON Schema of the parameters as one JSON object."""

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
+from uuid import UUID
 
 from pbs_cloud.contracts.chunkstore.types import GroupRef, SnapshotKey
 from pbs_cloud.contracts.rights import Privilege as P
@@ -59,6 +60,14 @@ def without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
 def rfc3339(seconds: int | None) -> str | None:
     """``2026-03-01T09:00:00Z``; None stays None; what comes after the year 9999 is its last second."""
     return None if seconds is None else f"{datetime.fromtimestamp(min(seconds, LAST_SECOND), UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def is_uuid(text: str) -> bool:
+    """Whether the text is a UUID in its usual form."""
+    try:
+        return str(UUID(text)) == text.lower()
+    except ValueError:
+        return False
 
 
 def digest_of(value: Any) -> str:

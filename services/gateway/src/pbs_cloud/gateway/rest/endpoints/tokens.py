@@ -13,7 +13,7 @@ from pbs_cloud.gateway.rest.access import Judged, Needs, holds
 from pbs_cloud.gateway.rest.calls import Call, Data
 from pbs_cloud.gateway.rest.endpoint import Area
 from pbs_cloud.gateway.rest.endpoints.shared import CONFIG_DIGEST, rfc3339
-from pbs_cloud.gateway.rest.endpoints.users import LEVEL, USERS, is_uuid, shown_token
+from pbs_cloud.gateway.rest.endpoints.users import LEVEL, USERS, shown_token
 from pbs_cloud.gateway.schema import Array, Enum, Param, String, common, optional, required
 
 AREA = Area("API tokens")
@@ -150,7 +150,7 @@ async def create_own_token(call: Call) -> Any:
 
 @AREA.delete(
     "access/tokens/{id}",
-    {"id": required(String(check=is_uuid), "id of the token")},
+    {"id": required(String(minimum=1, maximum=256), "id of the token")},
     access=Judged("own tokens; others with `Permissions.Modify` on `/access`"),
     extra=True,
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any, Final
-from uuid import UUID
 
 from pbs_cloud.contracts.auth import ApiToken, User, UserSettings
 from pbs_cloud.contracts.errors import NotFound, PermissionDenied
@@ -13,7 +12,7 @@ from pbs_cloud.gateway.errors import FORBIDDEN, HttpError
 from pbs_cloud.gateway.rest.access import Judged, Needs
 from pbs_cloud.gateway.rest.calls import Call, Data
 from pbs_cloud.gateway.rest.endpoint import Area, Endpoint
-from pbs_cloud.gateway.rest.endpoints.shared import CONFIG_DIGEST, rfc3339
+from pbs_cloud.gateway.rest.endpoints.shared import CONFIG_DIGEST, is_uuid, rfc3339
 from pbs_cloud.gateway.schema import Array, Enum, Param, Schema, String, common, optional, required
 
 AREA = Area("Users")
@@ -34,14 +33,6 @@ _FIELDS: Final[dict[str, Param]] = {
     "enable": optional(common.BOOLEAN),
     "expire": optional(common.EXPIRE, "Unix seconds; 0 is never"),
 }
-
-
-def is_uuid(text: str) -> bool:
-    """Whether the text is a UUID in its usual form."""
-    try:
-        return str(UUID(text)) == text.lower()
-    except ValueError:
-        return False
 
 
 def shown_token(token: ApiToken) -> dict[str, Any]:
@@ -125,7 +116,8 @@ EXTRA_USER: Final = Endpoint(
             "tenant_id": optional(String(pattern="[A-Za-z0-9_.-]+", maximum=64), "other tenants: operator only"),
             "permission": optional(LEVEL, "level", "read"),
             "password": optional(common.NEW_PASSWORD),
-        }
+        },
+        kebab=True,
     ),
     Needs(USERS, (P.PERMISSIONS_MODIFY,)),
     create_extra_user,

@@ -12,7 +12,7 @@ from pbs_cloud.gateway.errors import FORBIDDEN
 from pbs_cloud.gateway.rest.access import Needs
 from pbs_cloud.gateway.rest.calls import Call, Data
 from pbs_cloud.gateway.rest.endpoint import Area
-from pbs_cloud.gateway.rest.endpoints.shared import rfc3339
+from pbs_cloud.gateway.rest.endpoints.shared import is_uuid, rfc3339
 from pbs_cloud.gateway.schema import Array, Enum, Integer, Param, String, optional, required
 from pbs_cloud.gateway.schema.types import Nullable, StringMap
 
@@ -20,7 +20,7 @@ AREA = Area("Webhooks")
 T = TypeVar("T")
 _ADMIN: Final = Needs("/access", (P.PERMISSIONS_MODIFY,))
 _URL: Final = String(pattern=r"https?://[!-~]+", maximum=2048)
-_ID: Final[dict[str, Param]] = {"id": required(String(pattern=r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"))}
+_ID: Final[dict[str, Param]] = {"id": required(String(minimum=1, maximum=256))}
 _FIELDS: Final[dict[str, Param]] = {
     "secret": optional(Nullable(String(minimum=1, maximum=256)), "key of `X-Signature-256`; null: no signature"),
     "event_filter": optional(Array(Enum(EVENT_TYPES)), "only these events; empty: all"),
@@ -73,8 +73,11 @@ async def delete_webhook(call: Call) -> Any:
 
 async def _own(call: Call, work: Callable[[Any, str], Awaitable[T]]) -> T:
     """What is not the tenant's own is forbidden, whether it exists or not (rest-api E.10)."""
+    webhook_id = call.text("id")
     try:
-        return await work(call.ctx, call.text("id"))
+        if not is_uuid(webhook_id):
+            raise NotFound("no such webhook")
+        return await work(call.ctx, webhook_id)
     except NotFound:
         if call.caller.operator:
             raise
