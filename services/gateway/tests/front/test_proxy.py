@@ -101,6 +101,16 @@ async def test_requests_share_connections_and_carry_the_address(front, worker):
     await connection.close()
 
 
+@pytest.mark.parametrize("method", ["BREW", "get", "PATCH"])
+async def test_methods_that_nobody_knows_reach_the_worker(front, worker, method):
+    """What its parser would not read is PATCH to it, which means nothing either; the client's address stays."""
+    connection = await Connection.open(front.endpoint)
+    connection.send_raw(f"{method} /echo HTTP/1.1\r\ncontent-length: 2\r\n\r\nok".encode())
+    assert (await connection._read_answer(method)).body == b"ok"
+    assert worker.heads[-1][0] == "patch /echo http/1.1"
+    await connection.close()
+
+
 async def test_streams_in_both_directions(front, worker):
     connection = await Connection.open(front.endpoint)
     assert (await connection.request("GET", "/chunked")).body == b"one" + b"two" * 50_000

@@ -20,6 +20,8 @@ from pbs_cloud.gateway.front.head import HOP_BY_HOP, BadHead, RequestHead, Respo
 from pbs_cloud.gateway.front.replies import plain_reply
 
 CLIENT_ADDRESS: Final = b"x-pbs-client-address"
+METHODS: Final = frozenset({"GET", "PUT", "POST", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE"})
+"""What a worker's parser reads. All others mean as little as PATCH (rest-api A.2) and are passed on as that."""
 MAX_UNREAD: Final = 1024 * 1024
 """Body bytes thrown away after an early answer, so that the connection can go on."""
 
@@ -183,7 +185,8 @@ def _request_head(client: Client, head: RequestHead) -> bytes:
     if head.get(b"host") is None:
         fields.append((b"host", b"localhost"))
     fields.append((CLIENT_ADDRESS, client.address.encode()))
-    return serialize(b"%b %b HTTP/1.1" % (head.method.encode(), head.target), fields)
+    method = head.method if head.method in METHODS else "PATCH"
+    return serialize(b"%b %b HTTP/1.1" % (method.encode(), head.target), fields)
 
 
 def _response_head(head: RequestHead, response: ResponseHead, keep: bool) -> bytes:
