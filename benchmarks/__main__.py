@@ -39,7 +39,7 @@ def _figures(bench: Bench, size: int, snapshots: int) -> Iterator[Figure]:
     if snapshots:
         few, many = Shape(100, snapshots // 100), Shape(snapshots // 10, 10)
         yield from bench.listings([few, many], backup_id)
-        yield from bench.upload_beside_lists(2 * size, many)
+        yield from bench.upload_beside_lists(3 * size, many)
     yield bench.yardstick(2 * size)
 
 
@@ -59,13 +59,14 @@ def main() -> None:
     try:
         print(f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, Python {platform.python_version()}", flush=True)
         figures = []
-        for figure in _figures(Bench(product), options.mib << 20, options.snapshots):
+        bench = Bench(product)
+        for figure in _figures(bench, options.mib << 20, options.snapshots):
             figures.append(figure)
             print(f"... {figure.name}: {figure.seconds:.2f} s", flush=True)
         print(render(figures))
         fronts = {name: pid for name, pid in product.pids().items() if name.startswith("gateway-front")}
         peaks = ", ".join(f"{name} {peak_memory(pid) >> 20} MiB" for name, pid in sorted(fronts.items()))
-        print(f"\nPeak resident memory: {peaks}")
+        print(f"\nPeak resident memory: {peaks}\nA later start until the product answers: {bench.later_start():.1f} s")
     finally:
         product.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -73,4 +74,5 @@ def main() -> None:
             s3.stop()
 
 
-main()
+if __name__ == "__main__":
+    main()

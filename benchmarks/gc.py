@@ -31,7 +31,7 @@ from benchmarks.scenarios import Bench
 _CONTEXT = ssl._create_unverified_context()
 _PROCESSES = ("gc", "catalogue", "chunks")
 _CASES = ("1000000x100", "10000000x10")
-_UPLOAD_CHUNKS = 64
+_UPLOAD_CHUNKS = 256
 _HEAD = "| chunks x snapshots | run | wall s | CPU s | of which | peak MiB: " + ", ".join(_PROCESSES) + " | load |"
 
 

@@ -1,14 +1,21 @@
 """Namespaces with very many snapshots, and the call that lists them."""
 
 import json
+import multiprocessing
 import ssl
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 from testkit.product import ProductServer
 
+LIST_PAUSE = 10.0
+"""Seconds between lists beside an upload: more often than any exporter or GUI polls."""
 _CONTEXT = ssl._create_unverified_context()
+_PROCESSES = multiprocessing.get_context("spawn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +31,15 @@ class Shape:
         return f"list{self.groups}x{self.each}"
 
 
-def call(product: ProductServer, method: str, path: str) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where a product is called, and as whom."""
+
+    url: str
+    authorization: str
+
+
+def call(product: ProductServer | Access, method: str, path: str) -> bytes:
     """Body of a call below ``/api2/json`` on datastore ``default``."""
     url = f"{product.url}/api2/json/admin/datastore/default/{path}"
     request = urllib.request.Request(url, headers={"authorization": product.authorization}, method=method)
@@ -33,13 +48,40 @@ def call(product: ProductServer, method: str, path: str) -> bytes:
     return body
 
 
-def fetch_snapshots(product: ProductServer, shape: Shape) -> int:
+def fetch_snapshots(product: ProductServer | Access, shape: Shape) -> int:
     """One `GET snapshots` of the shape's namespace: bytes of the answer, which must list them all."""
     body = call(product, "GET", f"snapshots?ns={shape.ns}")
     listed = len(json.loads(body)["data"])
     if listed != shape.groups * shape.each:
         raise AssertionError(f"{listed} snapshots listed instead of {shape}")
     return len(body)
+
+
+@contextmanager
+def asking_for_lists(product: ProductServer, shape: Shape) -> Iterator[Any]:
+    """Meanwhile another process asks for the list every `LIST_PAUSE` seconds; yields how often it did (``value``)."""
+    stop, done = _PROCESSES.Event(), _PROCESSES.Value("i", 0)
+    access = Access(product.url, product.authorization)
+    process = _PROCESSES.Process(target=_ask, args=(access, shape, stop, done))
+    process.start()
+    while not done.value:  # the first list is the start of the new process too, and does not count
+        if process.exitcode is not None:
+            raise AssertionError("the lists cannot be read")
+        stop.wait(0.05)
+    try:
+        yield done
+    finally:
+        stop.set()
+        process.join()
+    if process.exitcode:
+        raise AssertionError("the lists cannot be read")
+
+
+def _ask(access: Access, shape: Shape, stop: Any, done: Any) -> None:
+    while not stop.is_set():
+        fetch_snapshots(access, shape)
+        done.value += 1
+        stop.wait(LIST_PAUSE if done.value > 1 else 0.0)
 
 
 async def multiply_snapshot(product: ProductServer, backup_id: str, shape: Shape) -> None:

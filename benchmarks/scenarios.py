@@ -5,10 +5,8 @@ import hashlib
 import json
 import secrets
 import struct
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,15 +16,13 @@ from testkit.product import ProductServer
 from benchmarks.cpu import difference, tree_seconds
 from benchmarks.data import CHUNK, Chunk, encrypted_chunks
 from benchmarks.frames import header_block
-from benchmarks.listing import Shape, fetch_snapshots, multiply_snapshot
+from benchmarks.listing import LIST_PAUSE, Shape, asking_for_lists, fetch_snapshots, multiply_snapshot
 from benchmarks.load import LoadSession, Request
 from benchmarks.yardstick import raw_tls
 from pbs_cloud.formats import blob
 
 _FORM = "application/x-www-form-urlencoded"
 IN_FLIGHT = 16
-LIST_PAUSE = 10.0
-"""Seconds between lists beside an upload: more often than any exporter or GUI polls."""
 
 
 @dataclass(slots=True)
@@ -163,24 +159,21 @@ class Bench:
         alone, beside, lists = [], [], 0
         for _ in range(3):
             alone.append(self.upload("upload, encrypted, alone", encrypted_chunks(size // CHUNK))[0])
-            stop = threading.Event()
-            with ThreadPoolExecutor(1) as pool:
-                asking = pool.submit(self._lists_until, stop, shape)
+            with asking_for_lists(self.product, shape) as done:
+                before = done.value
                 beside.append(self.upload("upload, encrypted, beside lists", encrypted_chunks(size // CHUNK))[0])
-                stop.set()
-                lists += asking.result()
+                lists += done.value - before
         figures = [sorted(found, key=lambda figure: figure.seconds)[1] for found in (alone, beside)]
         slower = figures[1].seconds / figures[0].seconds - 1
         figures[1].note = f"{100 * slower:.0f} % slower; one list every {LIST_PAUSE:.0f} s, {lists} in three runs"
         return figures
 
-    def _lists_until(self, stop: threading.Event, shape: Shape) -> int:
-        done = 0
-        while not stop.is_set():
-            fetch_snapshots(self.product, shape)
-            done += 1
-            stop.wait(LIST_PAUSE)
-        return done
+    def later_start(self) -> float:
+        """Seconds until a product that has been there before answers again."""
+        self.product.stop()
+        began = time.monotonic()
+        self.product.start()
+        return time.monotonic() - began
 
     def _next(self) -> int:
         self._time += 1
