@@ -62,8 +62,19 @@ class S3Backend:
         if not reuse and (holder is not None or await self._has_objects()):
             raise AlreadyExists("the bucket's prefix holds a datastore already")
         if holder is None:
-            content = json.dumps({"hostname": self._mark}).encode()
+            await self._put_mark()
+
+    async def _put_mark(self) -> None:
+        """Unless somebody else's is there by now. One that is ours was written by an attempt without an answer."""
+        content = json.dumps({"hostname": self._mark}).encode()
+        try:
             await self._put("create", "the mark", layout.in_use_key(self.prefix), content, only_new=True)
+        except (AlreadyExists, Unavailable):
+            holder = await self._marked_by()
+            if holder is None:
+                raise
+            if holder != self._mark:
+                raise Conflict(f"the bucket's prefix is in use by {holder or 'another server'}") from None
 
     async def complete(self) -> None:
         """Nothing is left for later in a bucket."""
