@@ -1,7 +1,8 @@
 """Backups are verified right after they were made, where the datastore says so (formats 11.4 `verify-new`).
 
 The event of the backup leaves a row in the transaction that moves the position in the events; some replica takes the
-row and starts the task. So no backup is forgotten, whatever dies in between.
+row and starts the task. So each backup gets its task, whatever dies in between; a task that dies with its process is
+not repeated: the next verify job comes by its backup.
 """
 
 from __future__ import annotations
