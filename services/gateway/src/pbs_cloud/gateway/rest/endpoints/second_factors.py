@@ -70,7 +70,7 @@ async def factors(call: Call) -> Any:
 async def add_factor(call: Call) -> Any:
     """Add a second factor; recovery keys replace former ones and are shown only here."""
     if call.text("type") == "webauthn":
-        raise HttpError(400, "webauthn is not offered")
+        raise HttpError(400, "webauthn is not offered: use totp or recovery")
     made = await call.clients.auth.factors.add(
         call.ctx,
         call.text("userid"),
