@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import shutil
 
 import pytest
 
@@ -84,6 +85,20 @@ async def test_an_unfinished_backup_leaves_nothing(bench: Bench, admin: CallCont
     await bench.close(admin, again.session_id)
     counter, stored = await bench.counted(admin)
     assert counter == stored
+
+
+async def test_a_folder_of_another_server_keeps_its_time(bench: Bench, admin: CallContext, group: t.GroupRef) -> None:
+    """A backup that a real PBS did not finish, or one that nobody has taken in yet."""
+    left = bench.folder / "datastores" / admin.tenant_id / "tank" / "host" / group.backup_id / "2023-11-14T22:13:20Z"
+    left.mkdir(parents=True)
+    (left / "a.pxar.didx").write_bytes(b"theirs")
+    with pytest.raises(Conflict, match=r"^backup directory already exists\.$"):
+        await bench.open(admin, group, TIME)
+    later = await bench.open(admin, group, TIME + 1)
+    assert later.base is None
+    await bench.close(admin, later.session_id)
+    assert (left / "a.pxar.didx").read_bytes() == b"theirs"
+    shutil.rmtree(left.parent)
 
 
 async def test_one_backup_of_a_group_at_a_time(bench: Bench, admin: CallContext, group: t.GroupRef) -> None:

@@ -6,9 +6,10 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+from pbs_cloud.chunkstore.backends.local import LocalBackend
 from pbs_cloud.chunkstore.catalogue.closing import Closing
 from pbs_cloud.chunkstore.catalogue.groups import require_no_backup
-from pbs_cloud.chunkstore.catalogue.names import BENCHMARK, Place, parse_time
+from pbs_cloud.chunkstore.catalogue.names import BENCHMARK, Place, SnapshotPlace, parse_time
 from pbs_cloud.chunkstore.catalogue.parts import Parts
 from pbs_cloud.chunkstore.catalogue.rows import Group, Store, find_namespace, find_store
 from pbs_cloud.chunkstore.catalogue.task_rows import NewTask, insert_task
@@ -30,6 +31,7 @@ from pbs_cloud.formats.errors import FormatError
 from pbs_cloud.formats.manifest import BackupManifest, VerifyResult
 from pbs_cloud.runtime.database import Connection
 
+EXISTS = "backup directory already exists."
 _ATTEMPTS = 5
 
 
@@ -42,6 +44,10 @@ class _Wanted:
     benchmark: bool
     process_id: str
     store: str
+
+    @property
+    def where(self) -> SnapshotPlace:
+        return self.place.snapshot(self.backup_time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,15 @@ class BackupOpening:
             session = await self._insert(connection, ctx, store, row["id"], wanted)
             return _Opened(session, store, new)
 
+    async def _require_no_folder(self, store: Store, wanted: _Wanted) -> None:
+        """Raises Conflict: a directory has a folder of that time that the catalogue does not know (somebody else's).
+
+        In a bucket nobody looks: it would be a list for each backup.
+        """
+        backend = self._parts.backends.of(store)
+        if isinstance(backend, LocalBackend) and await backend.has_folder(wanted.where.prefix):
+            raise Conflict(EXISTS, field="backup-time")
+
     async def _insert(
         self, connection: Connection, ctx: CallContext, store: Store, group_id: int, wanted: _Wanted
     ) -> t.BackupSession:
@@ -101,6 +116,7 @@ class BackupOpening:
         if base is not None and wanted.backup_time <= base["backup_time"]:
             raise Conflict("backup timestamp is older than last backup.", field="backup-time")
         await _require_new(connection, group_id, wanted.backup_time)
+        await self._require_no_folder(store, wanted)
         await require_room(connection, ctx.tenant_id, ctx.caller.quota_bytes)
         kind = "benchmark" if wanted.benchmark else "backup"
         worker_id = f"{store.name}:{wanted.place.group}"
@@ -211,7 +227,7 @@ async def _require_new(connection: Connection, group_id: int, backup_time: int) 
         "SELECT EXISTS (SELECT 1 FROM snapshot WHERE group_id = $1 AND backup_time = $2)", group_id, backup_time
     )
     if exists:
-        raise Conflict("backup directory already exists.", field="backup-time")
+        raise Conflict(EXISTS, field="backup-time")
 
 
 async def _pin_base(connection: Connection, tenant_id: str, session_id: uuid.UUID, base: Any) -> t.BaseSnapshot:
