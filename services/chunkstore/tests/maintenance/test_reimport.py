@@ -15,6 +15,8 @@ from pbs_cloud.chunkstore.maintenance.reimport import Reimport
 from pbs_cloud.contracts.chunkstore import types as t
 from pbs_cloud.contracts.errors import Conflict, Locked
 from pbs_cloud.formats import blob
+from pbs_cloud.formats.manifest import BackupManifest
+from pbs_cloud.formats.names import SnapshotRef
 from pbs_cloud.runtime.database import Database
 from pbs_cloud.runtime.settings import Settings
 
@@ -96,6 +98,46 @@ async def test_foreign_snapshots_come_in(
         await world.forget(known)
         counted, stored = await world.usage()
         assert counted == stored
+
+
+@pytest.mark.parametrize("kind", ["local", "s3"])
+async def test_what_another_server_changed_is_taken_over(
+    database: Database, threads: ThreadPoolExecutor, request: pytest.FixtureRequest, kind: str
+) -> None:
+    """Its notes, verifications, protection and owners; what it removed is told."""
+    settings: Settings = request.getfixturevalue("settings" if kind == "local" else "s3_settings")
+    await new_store(database, settings, threads, TENANT)
+    command = Reimport(settings, database, threads)
+    async with services_on(database, settings, threads, TENANT, STORE) as world:
+        kept, gone = await world.backup([plain_chunk(400)]), await world.backup([plain_chunk(401)], "gone")
+        group = t.GroupRef(STORE, "", "host", "one")
+        await world.services.groups.set_notes(world.ctx, group, "ours")
+        backend = await backend_of(world)
+        folder = str(SnapshotRef.of("host", "one", kept.time))
+        raw = b"".join([piece async for piece in backend.read_file(f"{folder}/index.json.blob")])
+        manifest = BackupManifest.from_blob(raw)
+        manifest.notes = "written by a real PBS"
+        await backend.put_file(f"{folder}/index.json.blob", manifest.to_blob())
+        await backend.put_file(f"{folder}/.protected", b"")
+        await backend.put_file("host/one/owner", b"other@pbs\n")
+        await backend.delete_file("host/one/notes")
+        await backend.delete_tree(f"{SnapshotRef.of('host', 'gone', gone.time)}/")
+
+        report = await command.run(await store_of(database))
+        assert (report.refreshed, report.snapshots, report.owners) == (1, 0, {"other@pbs"})
+        assert [line.partition(" is gone")[0] for line in report.warnings] == [
+            f"snapshot '{SnapshotRef.of('host', 'gone', gone.time)}'"
+        ]
+        listed = [s async for s in world.services.listings.snapshots(world.ctx, STORE, "", "host", "one")]
+        assert [(s.owner, s.protected, s.comment) for s in listed] == [("other@pbs", True, "written by a real PBS")]
+        assert await world.services.groups.notes(world.ctx, group) == ""
+        with pytest.raises(Conflict, match="protected"):
+            await world.forget(kept)
+        await world.forget(gone)
+        counted, stored = await world.usage()
+        assert counted == stored
+        again = await command.run(await store_of(database))
+        assert (again.refreshed, again.bytes, again.warnings) == (0, 0, [])
 
 
 async def test_what_is_being_deleted_or_taken_is_waited_for(

@@ -1,4 +1,4 @@
-"""Snapshots that somebody else put into a datastore of ours: into its catalogue with them (formats 9.9 "mixed mode").
+"""What somebody else made or changed in a datastore of ours: into its catalogue with it (formats 9.9 "mixed mode").
 
 A real PBS used the directory or bucket for a while. Until its snapshots are known, no collection looks for objects
 without a row, and in a bucket nothing protects what they need. Everything happens in one transaction that holds the
@@ -18,9 +18,10 @@ from pbs_cloud.chunkstore.maintenance import staging
 from pbs_cloud.chunkstore.maintenance.contents import GroupFiles, GroupPlace, SnapshotFiles
 from pbs_cloud.chunkstore.maintenance.importing import Importer, NewStore
 from pbs_cloud.chunkstore.maintenance.objects import chunk_batches, marked_by, uuid_of
+from pbs_cloud.chunkstore.maintenance.refreshing import Refreshing
 from pbs_cloud.chunkstore.maintenance.report import ImportReport
 from pbs_cloud.chunkstore.states import ChunkState
-from pbs_cloud.contracts.errors import Conflict, Locked, NotFound
+from pbs_cloud.contracts.errors import Conflict, DataCorrupt, Locked, NotFound
 from pbs_cloud.formats.names import BackupNamespace
 from pbs_cloud.runtime.database import Connection, Database
 from pbs_cloud.runtime.settings import Settings
@@ -31,6 +32,7 @@ SELECT EXISTS (SELECT 1 FROM gc_run WHERE datastore_id = $1 AND ended_at IS NULL
 _NAMESPACE = """
 INSERT INTO namespace (tenant_id, datastore_id, path) VALUES ($1, $2, $3) ON CONFLICT (datastore_id, path) DO NOTHING
 """
+_GROUP = "SELECT owner, notes FROM backup_group WHERE id = $1"
 _DELETING = """
 SELECT count(*) FROM staged_digest d JOIN chunk c ON c.datastore_id = $1 AND c.digest = d.digest AND c.state = 5
 """
@@ -83,7 +85,7 @@ class Reimport:
 
 
 class _KnownImporter(Importer):
-    """Knows what is there already and leaves it alone."""
+    """Knows what is there already, and takes over what was changed in it."""
 
     def __init__(self, connection: Connection, backend: ChunkBackend, settings: Settings, store: Store) -> None:
         place = store.place
@@ -92,6 +94,7 @@ class _KnownImporter(Importer):
         self._known_id = store.id
         self._epoch = 0
         self._found: dict[GroupPlace, GroupFiles] = {}
+        self._known = Refreshing(connection, backend)
 
     async def _insert_store(self) -> None:
         row = await self._db.fetchrow("SELECT epoch, state FROM datastore WHERE id = $1 FOR SHARE", self._known_id)
@@ -128,14 +131,17 @@ class _KnownImporter(Importer):
         )
         if known is not None:
             self._groups[place] = known
+            await self._refresh_group(known, place, files)
 
     async def _insert_snapshot(self, snapshot: SnapshotFiles) -> int:
         group_id = self._groups.get(snapshot.place)
-        if group_id is not None and await self._db.fetchval(
-            "SELECT EXISTS (SELECT 1 FROM snapshot WHERE group_id = $1 AND backup_time = $2)",
-            group_id,
-            snapshot.ref.backup_time,
-        ):
+        try:
+            if group_id is not None and (grown := await self._known.snapshot(group_id, snapshot)) is not None:
+                return grown
+        except NotFound:
+            return 0
+        except DataCorrupt as error:
+            self.report.warn(f"{error.message}; the catalogue keeps what it has")
             return 0
         if group_id is None and snapshot.finished:
             await super()._insert_group(snapshot.place, self._found.get(snapshot.place, GroupFiles()))
@@ -146,8 +152,25 @@ class _KnownImporter(Importer):
             # It was listed, then removed: files go before their row.
             return 0
 
+    async def _refresh_group(self, group_id: int, place: GroupPlace, files: GroupFiles) -> None:
+        """Owner and notes as the files have them, read again under the lock of a row that says something else."""
+        for query in (_GROUP, f"{_GROUP} FOR UPDATE"):
+            row = await self._db.fetchrow(query, group_id)
+            try:
+                owner = await self._owner(place) if files.owner else None
+                notes = await self._notes(place) if files.notes else ""
+            except NotFound:
+                return  # it is being removed
+            if row is None or (found := (owner or row["owner"], notes)) == tuple(row):
+                return
+        await self._db.execute("UPDATE backup_group SET owner = $2, notes = $3 WHERE id = $1", group_id, *found)
+        self.report.owners.add(found[0])
+
     async def _report_missing(self) -> None:
         await super()._report_missing()
+        self.report.refreshed = self._known.changed
+        async for path in self._known.vanished(self._store_id):
+            self.report.warn(f"snapshot '{path}' is gone from the storage: forget it, no collection runs until then")
         deleting = await self._db.fetchval(_DELETING, self._store_id, timeout=staging.STATEMENT_SECONDS)
         if deleting:
             raise Conflict(f"{deleting} chunks that new snapshots need are being deleted: repeat when that has ended")

@@ -10,7 +10,10 @@ MAX_WARNINGS = 1000
 
 @dataclass(slots=True)
 class ImportReport:
-    """Figures and warnings of one datastore; `missing`: the first of `missing_chunks` digests that indexes name."""
+    """Figures and warnings of one datastore; `missing`: the first of `missing_chunks` digests that indexes name.
+
+    `refreshed`: known snapshots that somebody else has changed.
+    """
 
     tenant: str
     name: str
@@ -19,6 +22,7 @@ class ImportReport:
     groups: int = 0
     snapshots: int = 0
     left_out_snapshots: int = 0
+    refreshed: int = 0
     files: int = 0
     chunks: int = 0
     bad_chunks: int = 0
@@ -49,6 +53,8 @@ class ImportReport:
         ]
         if self.left_out_snapshots:
             found.append(f"  {self.left_out_snapshots} snapshots left out")
+        if self.refreshed:
+            found.append(f"  {self.refreshed} known snapshots were changed meanwhile (notes, verification, protection)")
         if self.owners:
             found.append(f"  owners: {', '.join(sorted(self.owners))}")
         if self.missing_chunks:
