@@ -132,6 +132,20 @@ async def test_tenants_are_for_the_operator(api: Api, method: str) -> None:
     assert (answer.status_code, answer.json()) == (403, {"error": "permission check failed"})
 
 
+async def test_entries_from_a_path_on(api: Api) -> None:
+    await api.new_user("alice@pbs", "Audit")
+    await api.new_user("bob@pbs", "DatastoreAudit", "/datastore/tank")
+
+    async def paths(query: str) -> set[str]:
+        answer = await api.client.get("/api2/json/access/acl" + query, headers=api.root)
+        return {entry["path"] for entry in answer.json()["data"]}
+
+    assert await paths("") == await paths("?path=/") == {"/", "/datastore/tank"}
+    assert await paths("?exact=1") == await paths("?exact=1&path=/") == {"/"}
+    assert await paths("?path=/datastore") == await paths("?path=/datastore/tank&exact=1") == {"/datastore/tank"}
+    assert await paths("?path=/datastore&exact=1") == await paths("?path=/data") == set()
+
+
 async def test_roles_and_domains(api: Api) -> None:
     nobody = await api.new_user("nobody@pbs")
     roles = (await api.client.get("/api2/json/access/roles", headers=nobody)).json()["data"]

@@ -103,12 +103,12 @@ async def roles(call: Call) -> Any:
 
 @AREA.get(
     "access/acl",
-    {"path": optional(common.ACL_PATH_TYPE, "start there"), "exact": optional(common.BOOLEAN, "not below", False)},
+    {"path": optional(common.ACL_PATH_TYPE, "start there", "/"), "exact": optional(common.BOOLEAN, "not below", False)},
     access=Judged("all with `Sys.Audit` on `/access/acl`; else the entries of the caller's own tokens"),
 )
 async def acl(call: Call) -> Any:
     """ACL entries."""
-    entries, digest = await call.clients.auth.list_acl(call.ctx, call.params.get("path"), call.params["exact"])
+    entries, digest = await call.clients.auth.list_acl(call.ctx, call.text("path"), call.params["exact"])
     shown = [
         {
             "path": entry.path,
