@@ -153,6 +153,7 @@ async def test_what_is_shown_to_whom(kept: KeptConfiguration) -> None:
 
 async def test_tenants_never_meet_and_leave_nothing(kept: KeptConfiguration, database: Database) -> None:
     other = who(("Admin", "/"), tenant="globex")
+    assert (await kept.list(other, TRAFFIC))[1] != (await kept.list(ADMIN, TRAFFIC))[1], "also of equal configuration"
     for ctx in (ADMIN, other):
         await kept.create(ctx, REMOTE, FAR, PASSWORD)
     await kept.delete(other, REMOTE, "far", None)

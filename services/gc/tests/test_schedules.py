@@ -105,6 +105,10 @@ async def test_what_is_no_job(world: Maintained) -> None:
             await world.gc.update_job(ADMIN, PRUNE, job_id, JobFields(), [name])
 
 
+def test_equal_jobs_of_two_tenants_have_different_digests() -> None:
+    assert rows.digest_of("acme", []) != rows.digest_of("globex", []) == rows.digest_of("globex", [])
+
+
 async def test_the_digest_guards_changes(world: Maintained) -> None:
     job_id = fresh()
     await world.gc.create_job(ADMIN, VERIFY, job_id, DAILY)

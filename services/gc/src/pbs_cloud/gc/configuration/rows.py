@@ -84,7 +84,8 @@ async def delete_of_tenant(connection: Connection, tenant_id: str) -> None:
     await connection.execute("DELETE FROM config_entry WHERE tenant_id = $1", tenant_id)
 
 
-def digest_of(entries: list[ConfigEntry]) -> str:
-    """SHA-256 over all entries of a section."""
-    canonical = json.dumps([[entry.id, entry.fields] for entry in entries], sort_keys=True, separators=(",", ":"))
+def digest_of(tenant_id: str, entries: list[ConfigEntry]) -> str:
+    """SHA-256 over all entries of a section; equal ones differ between tenants (rest-api E.10)."""
+    found = [[entry.id, entry.fields] for entry in entries]
+    canonical = json.dumps([tenant_id, found], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -39,7 +39,7 @@ class KeptConfiguration:
         """Entries that the caller may see, and the digest of all."""
         async with self._database.tenant(ctx.tenant_id) as connection:
             found = await rows.all_of(connection, ctx.tenant_id, section)
-        return tuple(entry for entry in found if may_see(ctx.caller, section, entry)), rows.digest_of(found)
+        return tuple(entry for entry in found if may_see(ctx.caller, section, entry)), rows.digest_of(ctx.tenant_id, found)
 
     async def get(self, ctx: CallContext, section: Section, entry_id: str) -> tuple[ConfigEntry, str]:
         """Raises NotFound, Conflict or PermissionDenied (rights)."""
@@ -50,7 +50,7 @@ class KeptConfiguration:
         entry = _named(found, section, entry_id)
         if not may_see(ctx.caller, section, entry):
             raise refusal(section)
-        return entry, rows.digest_of(found)
+        return entry, rows.digest_of(ctx.tenant_id, found)
 
     async def create(self, ctx: CallContext, section: Section, entry: ConfigEntry, secret: str | None) -> None:
         """Raises InvalidArgument, Conflict or PermissionDenied (rights), AlreadyExists."""
@@ -102,7 +102,7 @@ class KeptConfiguration:
         entry = _named(found, section, entry_id)
         if not may_change(ctx.caller, section, entry):
             raise refusal(section)
-        if digest is not None and digest != rows.digest_of(found):
+        if digest is not None and digest != rows.digest_of(ctx.tenant_id, found):
             raise Conflict(MODIFIED)
         return entry
 

@@ -183,7 +183,7 @@ async def due(connection: Connection, most: int) -> list[tuple[str, JobKind, str
     return [(row["tenant_id"], JobKind(row["kind"]), row["id"]) for row in rows]
 
 
-def digest_of(jobs: list[JobRow]) -> str:
-    """SHA-256 over the configuration of all jobs of a kind."""
-    canonical = json.dumps([[job.id, job.fields] for job in jobs], sort_keys=True, separators=(",", ":"))
+def digest_of(tenant_id: str, jobs: list[JobRow]) -> str:
+    """SHA-256 over the configuration of all jobs of a kind; equal ones differ between tenants (rest-api E.10)."""
+    canonical = json.dumps([tenant_id, [[job.id, job.fields] for job in jobs]], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -49,7 +49,7 @@ class ConfiguredJobs:
         async with self._database.tenant(ctx.tenant_id) as connection:
             found = await rows.all_of(connection, ctx.tenant_id, kind)
         seen = [job for job in found if store in (None, job.store) and _holds(ctx, _LIST[kind], job.store, job.ns)]
-        return await self._with_states(ctx, seen), rows.digest_of(found)
+        return await self._with_states(ctx, seen), rows.digest_of(ctx.tenant_id, found)
 
     async def get(self, ctx: CallContext, kind: JobKind, job_id: str) -> tuple[Job, str]:
         """Raises NotFound, Conflict (rights)."""
@@ -59,7 +59,7 @@ class ConfiguredJobs:
         if job is None:
             raise no_such_job(kind, job_id)
         _require(ctx, _READ[kind], job.store, job.ns)
-        return (await self._with_states(ctx, [job]))[0], rows.digest_of(found)
+        return (await self._with_states(ctx, [job]))[0], rows.digest_of(ctx.tenant_id, found)
 
     async def create(self, ctx: CallContext, kind: JobKind, job_id: str, fields: JobFields) -> None:
         """Raises InvalidArgument, Conflict (rights), AlreadyExists."""
@@ -130,7 +130,8 @@ class ConfiguredJobs:
         if job is None:
             raise no_such_job(kind, job_id)
         _require(ctx, _CHANGE[kind], job.store, job.ns)
-        if digest is not None and digest != rows.digest_of(await rows.all_of(connection, ctx.tenant_id, kind)):
+        found = await rows.all_of(connection, ctx.tenant_id, kind)
+        if digest is not None and digest != rows.digest_of(ctx.tenant_id, found):
             raise Conflict(MODIFIED)
         return job
 
