@@ -17,6 +17,7 @@ from pbs_cloud.auth.totp import Totp
 from pbs_cloud.contracts.errors import Unauthenticated, Unavailable
 from pbs_cloud.contracts.login import Login
 from pbs_cloud.contracts.realms import OpenidRealm
+from pbs_cloud.runtime.errors import ConfigError
 from pbs_cloud.runtime.resealing import reseal
 from pbs_cloud.runtime.secret_box import SecretBox
 from pbs_cloud.runtime.secret_keys import put_new_key_first
@@ -118,6 +119,12 @@ async def test_without_the_key_nothing_is_touched_and_the_reason_is_told(
         await log_in(world, world.process)
     with pytest.raises(Unavailable, match=r"a key that is not in the file \(PBS_SECRET_KEY_FILE\)"):
         await ring_of(world.process).refresh()
+    with pytest.raises(ConfigError, match=r"^ticket keys cannot be read: .*\(PBS_SECRET_KEY_FILE\)$"):
+        await KeyRing(world.process.database, SecretBox(world.process.settings)).start()
+    key_file.write_text("bad")
+    with pytest.raises(ConfigError, match=r"\(PBS_SECRET_KEY_FILE\): line 1 is not 64 hexadecimal digits$"):
+        await KeyRing(world.process.database, SecretBox(world.process.settings)).start()
+    key_file.write_text(OTHER)
     box = SecretBox(world.process.settings)
     done = await reseal(world.process.database, box, SEALED)
     assert (done.renewed, done.current, len(done.unreadable)) == (0, 0, len(SEALED))

@@ -139,6 +139,9 @@ async def test_bytes_of_sessions_are_spread_over_the_time_that_they_lasted(world
     found = (await world.read(60))["tank"]
     assert found.write_bytes == (0.0, 100.0, 50.0, 0.0)
     assert found.read_bytes == (20.0, 10.0, 0.0, 0.0)
+    await ended(EventType.BACKUP_CREATED, 60, 200, seconds="1", store="new")
+    new = (await world.read(60))["new"]
+    assert (new.write_bytes[3], math.isnan(new.used[3]), math.isnan(new.write_bytes[2])) == (1.0, True, True)
     assert (await world.read(60, maximum=True))["tank"].write_bytes == found.write_bytes
     for step in (1800, 21_600, 604_800):
         coarse = (await world.read(step))["tank"]

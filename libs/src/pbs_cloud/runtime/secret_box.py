@@ -9,7 +9,7 @@ import secrets
 from typing import Any
 
 from pbs_cloud.contracts.errors import Unavailable
-from pbs_cloud.runtime.secret_keys import ID_BYTES, KeyFile, SecretKey
+from pbs_cloud.runtime.secret_keys import ID_BYTES, KeyFile, NoSecretKey, SecretKey
 from pbs_cloud.runtime.settings import Settings
 
 _NONCE_BYTES = 12
@@ -27,14 +27,14 @@ class SecretBox:
 
     @property
     def sealing_id(self) -> bytes:
-        """What a text begins with that is sealed now: id of the first key. Raises Unavailable without a usable key."""
+        """What a text begins with that is sealed now: id of the first key. Raises NoSecretKey."""
         return self._file.read()[0].id
 
     def seal(self, text: str, owner: str) -> bytes:
         """The text, unreadable without the key.
 
         Raises:
-            Unavailable: there is no usable key.
+            NoSecretKey: there is no usable key.
         """
         key, nonce = self._file.read()[0], secrets.token_bytes(_NONCE_BYTES)
         return key.id + nonce + bytes(_cipher(key).encrypt(nonce, text.encode(), owner.encode()))
@@ -43,14 +43,14 @@ class SecretBox:
         """The text again.
 
         Raises:
-            Unavailable: there is no usable key, it was sealed with one that is not in the file, or belongs to another
-                row.
+            NoSecretKey: there is no usable key, or it was sealed with one that is not in the file.
+            Unavailable: it is damaged, or belongs to another row.
         """
         from cryptography.exceptions import InvalidTag
 
         key = next((key for key in self._file.read() if key.id == sealed[:ID_BYTES]), None)
         if key is None:
-            raise Unavailable("a stored secret was encrypted with a key that is not in the file (PBS_SECRET_KEY_FILE)")
+            raise NoSecretKey("a stored secret was encrypted with a key that is not in the file (PBS_SECRET_KEY_FILE)")
         nonce, rest = sealed[ID_BYTES : ID_BYTES + _NONCE_BYTES], sealed[ID_BYTES + _NONCE_BYTES :]
         try:
             return str(_cipher(key).decrypt(nonce, rest, owner.encode()).decode())

@@ -16,6 +16,10 @@ _UNUSABLE = "the key for stored secrets cannot be used (PBS_SECRET_KEY_FILE)"
 _log = get_logger(__name__)
 
 
+class NoSecretKey(Unavailable):
+    """The file of keys cannot be used, or holds no key for a stored secret; its text names the setting."""
+
+
 @dataclass(frozen=True)
 class SecretKey:
     """One key, 32 bytes."""
@@ -42,7 +46,7 @@ class KeyFile:
         self._seen: tuple[int, ...] | None = None
 
     def read(self) -> tuple[SecretKey, ...]:
-        """At least one; the first seals. Raises Unavailable."""
+        """At least one; the first seals. Raises NoSecretKey."""
         seen = self._state()
         if self._keys and seen == self._seen:
             return self._keys
@@ -54,7 +58,7 @@ class KeyFile:
         except (OSError, ValueError) as error:
             _log.error("no key for stored secrets", file=str(self._path), reason=str(error), kept=len(self._keys))
             if not self._keys:
-                raise Unavailable(_UNUSABLE) from error
+                raise NoSecretKey(_UNUSABLE) from error
         self._seen = seen
         return self._keys
 

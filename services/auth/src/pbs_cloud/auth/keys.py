@@ -11,9 +11,11 @@ from pbs_cloud.contracts.errors import Unavailable
 from pbs_cloud.runtime.cancelling import cancel_and_wait
 from pbs_cloud.runtime.clock import SYSTEM_CLOCK, Clock
 from pbs_cloud.runtime.database import Connection, Database
+from pbs_cloud.runtime.errors import ConfigError
 from pbs_cloud.runtime.lifecycle import Component
 from pbs_cloud.runtime.logging import get_logger
 from pbs_cloud.runtime.secret_box import SecretBox
+from pbs_cloud.runtime.secret_keys import NoSecretKey
 
 # A new key is announced this long before it signs: every replica has read it by then.
 LEAD_SECONDS = 600
@@ -50,7 +52,12 @@ class KeyRing(Component):
         self.keys: tuple[TicketKey, ...] = ()
 
     async def start(self) -> None:
-        await self.refresh()
+        """Raises ConfigError without the key that those in the database are sealed with."""
+        try:
+            await self.refresh()
+        except NoSecretKey as error:
+            reason = f": {error.__cause__}" if error.__cause__ else ""
+            raise ConfigError(f"ticket keys cannot be read: {error.message}{reason}") from error
         self._task = asyncio.create_task(self._refresh_for_ever())
 
     async def stop(self) -> None:

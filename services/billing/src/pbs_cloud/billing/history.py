@@ -17,16 +17,23 @@ from pbs_cloud.runtime.database import Database
 MOST_SLOTS = 1500
 _VALUES = ("total", "used", "available", "read_bytes", "write_bytes")
 _SEE = frozenset({P.DATASTORE_AUDIT, P.DATASTORE_BACKUP})
+# Each table is narrowed down before they are joined, so that its key is used.
 _SLOTS = """
-    SELECT u.store, u.slot,
+    WITH used AS (
+        SELECT * FROM usage_slot
+        WHERE tenant_id = $1 AND step = $2 AND slot BETWEEN $3 AND $4 AND ($5::text[] = '{}' OR store = ANY ($5))
+    ), moved AS (
+        SELECT * FROM traffic_slot
+        WHERE tenant_id = $1 AND step = $2 AND slot BETWEEN $3 AND $4 AND ($5::text[] = '{}' OR store = ANY ($5))
+    )
+    SELECT store, slot,
            CASE WHEN $6 THEN total_max ELSE total_sum / samples END AS total,
            CASE WHEN $6 THEN used_max ELSE used_sum / samples END AS used,
            CASE WHEN $6 THEN available_max ELSE available_sum / samples END AS available,
-           CASE WHEN $6 AND u.step > $7 THEN 'NaN' ELSE coalesce(t.read_bytes, 0) / u.step END AS read_bytes,
-           CASE WHEN $6 AND u.step > $7 THEN 'NaN' ELSE coalesce(t.write_bytes, 0) / u.step END AS write_bytes
-    FROM usage_slot u LEFT JOIN traffic_slot t USING (tenant_id, store, step, slot)
-    WHERE u.tenant_id = $1 AND u.step = $2 AND u.slot BETWEEN $3 AND $4 AND ($5::text[] = '{}' OR u.store = ANY ($5))
-    ORDER BY u.store
+           CASE WHEN $6 AND $2 > $7 THEN 'NaN' ELSE coalesce(read_bytes, 0) / $2 END AS read_bytes,
+           CASE WHEN $6 AND $2 > $7 THEN 'NaN' ELSE coalesce(write_bytes, 0) / $2 END AS write_bytes
+    FROM used FULL JOIN moved USING (store, slot)
+    ORDER BY store
 """
 
 
@@ -62,7 +69,7 @@ class UsageHistory:
                 found[store] = {name: [math.nan] * count for name in _VALUES}
             place = (row["slot"] - first) // step
             for name, values in found[store].items():
-                values[place] = row[name]
+                values[place] = math.nan if row[name] is None else row[name]
         return [
             StoreHistory(store, first, **{name: tuple(values) for name, values in lists.items()})
             for store, lists in found.items()

@@ -18,6 +18,7 @@ SLOTS: Final = {"hour": 60, "day": 1440, "week": 336, "month": 1440, "year": 146
 MONTH_SLOTS: Final = 1440
 MONTH_STEP: Final = 1800
 LEAST_POINTS: Final = 7
+_VALUES: Final = ("total", "used", "available", "read_bytes", "write_bytes")
 log = get_logger(__name__)
 
 
@@ -45,16 +46,10 @@ def points(times: list[int], step: int, history: StoreHistory | None) -> list[di
 
 
 def _point(moment: int, history: StoreHistory, place: int) -> dict[str, float]:
-    if not 0 <= place < len(history.used) or math.isnan(history.used[place]):
-        return {"time": moment}
-    point = {
-        "time": moment,
-        "total": history.total[place],
-        "used": history.used[place],
-        "available": history.available[place],
-    }
-    for name, values in (("read_bytes", history.read_bytes), ("write_bytes", history.write_bytes)):
-        if place < len(values) and not math.isnan(values[place]):
+    point: dict[str, float] = {"time": moment}
+    for name in _VALUES:
+        values = getattr(history, name)
+        if 0 <= place < len(values) and not math.isnan(values[place]):
             point[name] = values[place]
     return point
 
