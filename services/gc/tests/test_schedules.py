@@ -105,7 +105,7 @@ async def test_what_is_no_job(world: Maintained) -> None:
             await world.gc.update_job(ADMIN, PRUNE, job_id, JobFields(), [name])
 
 
-def test_equal_jobs_of_two_tenants_have_different_digests() -> None:
+async def test_equal_jobs_of_two_tenants_have_different_digests() -> None:
     assert rows.digest_of("acme", []) != rows.digest_of("globex", []) == rows.digest_of("globex", [])
 
 

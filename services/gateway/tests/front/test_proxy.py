@@ -103,7 +103,7 @@ async def test_requests_share_connections_and_carry_the_address(front, worker):
 
 @pytest.mark.parametrize("method", ["BREW", "get", "PATCH"])
 async def test_methods_that_nobody_knows_reach_the_worker(front, worker, method):
-    """What its parser would not read is PATCH to it, which means nothing either; the client's address stays."""
+    """What its parser would not read is PATCH to it, which means nothing either."""
     connection = await Connection.open(front.endpoint)
     connection.send_raw(f"{method} /echo HTTP/1.1\r\ncontent-length: 2\r\n\r\nok".encode())
     assert (await connection._read_answer(method)).body == b"ok"

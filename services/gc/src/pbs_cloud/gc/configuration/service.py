@@ -39,7 +39,8 @@ class KeptConfiguration:
         """Entries that the caller may see, and the digest of all."""
         async with self._database.tenant(ctx.tenant_id) as connection:
             found = await rows.all_of(connection, ctx.tenant_id, section)
-        return tuple(entry for entry in found if may_see(ctx.caller, section, entry)), rows.digest_of(ctx.tenant_id, found)
+        seen = tuple(entry for entry in found if may_see(ctx.caller, section, entry))
+        return seen, rows.digest_of(ctx.tenant_id, found)
 
     async def get(self, ctx: CallContext, section: Section, entry_id: str) -> tuple[ConfigEntry, str]:
         """Raises NotFound, Conflict or PermissionDenied (rights)."""
