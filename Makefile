@@ -16,7 +16,7 @@ JOBS ?= 3
 FUZZ_INPUTS ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test soak lint format typecheck proto lock bench bench-gc fuzz clean
+.PHONY: help setup run test conformance soak lint format typecheck proto lock bench bench-gc fuzz clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -37,6 +37,11 @@ run: setup ## start the whole product on this machine (Ctrl-C stops it)
 test: setup ## run all tests against real Postgres, NATS and SeaweedFS
 	@$(BIN)/python -m compileall -q $(SOURCES)
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup $(ARGS)
+
+conformance: setup ## all recordings and REST cases on local and S3 storage, each with one gateway worker and with four
+	for workers in 1 4; do \
+	  $(BIN)/python -m pytest -q -n 2 tests/e2e/test_conformance.py --dist loadgroup --workers $$workers --workers-on-s3 $$workers $(ARGS) || exit 1; \
+	done
 
 soak: setup ## run what must never fail until it is stopped (SECONDS=n ends it, PARTS=… names parts)
 	@cd tests && PYTHONPATH=. exec ../$(BIN)/python -m soak $(PARTS) $(if $(filter command line environment,$(origin SECONDS)),--seconds $(SECONDS)) $(ARGS)

@@ -46,18 +46,25 @@ def s3_bucket(s3: S3Server) -> str:
     return s3.new_bucket()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The numbers of gateway workers of the shared products."""
+    parser.addoption("--workers", default="1", help="gateway workers of the product on local storage")
+    parser.addoption("--workers-on-s3", default="4", help="gateway workers of the product on object storage")
+
+
 @pytest.fixture(scope="session")
-def product() -> Iterator[ProductServer]:
+def product(pytestconfig: pytest.Config) -> Iterator[ProductServer]:
     """The whole product on local storage, one gateway worker, shared by this process: use names of your own."""
-    server = ProductServer({"PBS_GATEWAY_WORKERS": "1"}).start()
+    server = ProductServer({"PBS_GATEWAY_WORKERS": pytestconfig.getoption("--workers")}).start()
     yield server
     server.close()
 
 
 @pytest.fixture(scope="session")
-def product_on_s3(s3: S3Server) -> Iterator[ProductServer]:
+def product_on_s3(s3: S3Server, pytestconfig: pytest.Config) -> Iterator[ProductServer]:
     """The same on object storage with four gateway workers."""
-    server = ProductServer({**s3.environment(s3.new_bucket()), "PBS_GATEWAY_WORKERS": "4"}).start()
+    workers = pytestconfig.getoption("--workers-on-s3")
+    server = ProductServer({**s3.environment(s3.new_bucket()), "PBS_GATEWAY_WORKERS": workers}).start()
     yield server
     server.close()
 
