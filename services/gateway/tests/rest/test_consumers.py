@@ -209,6 +209,10 @@ def test_datacenter_manager_adds_the_server(product: ProductServer, root: Api) -
         answer = extjs.get(path)
         assert answer.headers["content-type"] == "application/json;charset=UTF-8", path
         assert answer.json()["success"] is True, (path, answer.text)
+    host = [one for one in extjs.get("status/metrics").json()["data"]["data"] if one["id"] == "host"]
+    kinds = {kind: {one["metric"] for one in host if one["type"] == kind} for kind in ("gauge", "derive")}
+    assert kinds["derive"] == {"net_in", "net_out", "disk_read", "disk_write"}
+    assert {"cpu_current", "cpu_avg15", "mem_used", "swap_total", "disk_available"} < kinds["gauge"]
     extjs.headers["Authorization"] = product.authorization
     assert extjs.delete(f"access/users/root@pam/token/{name}").json()["data"] is None
 
@@ -222,7 +226,7 @@ def test_usage_and_summary(product: ProductServer, root: Api) -> None:
     assert found is None or found["storage_bytes"] >= 0
     report = root.get("compliance/report")
     assert (report["snapshot_count"], report["total_bytes"]) == (len(report["snapshots"]), sum_of(report, "size"))
-    assert root.client.get("status").json()["summary"]["tasks"]["running"] >= 0
+    assert root.client.get("status?foo=1").json()["summary"]["tasks"]["running"] >= 0
     assert root.call("GET", "billing/usage?tenant=nosuch&x=1", 400).startswith('{"error": "parameter verification')
 
 

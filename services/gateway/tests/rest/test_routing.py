@@ -87,6 +87,8 @@ async def test_extjs(api: Api) -> None:
 
 
 async def test_indexes(api: Api) -> None:
+    for inner in ("admin", "admin/datastore/tank", "nodes/localhost", "config/access"):
+        assert (await api.client.get(f"/api2/json/{inner}?foo=1", headers=api.root)).status_code == 200, inner
     root = (await api.client.get("/api2/json?foo=1", headers=api.root)).json()["data"]
     assert {"subdir": "access"} in root and {"subdir": "backup"} in root
     upid = "UPID:n:00000001:00000001:00000001:00000001:verify:x:root@pam:"

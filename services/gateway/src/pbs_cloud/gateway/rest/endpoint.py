@@ -72,15 +72,19 @@ class Area:
         access: Access,
         raw: bool = False,
         extra: bool = False,
+        index: bool = False,
         statuses: StatusMap | None = None,
         alternative: tuple[str, Endpoint] | None = None,
         summary: str | None = None,
     ) -> Callable[[Handler], Handler]:
-        """Register the decorated handler; without ``summary`` it is the first line of its docstring."""
+        """Register the decorated handler; without ``summary`` it is the first line of its docstring.
+
+        ``index``: an inner node that answers more than its index; it ignores what it does not know, as all of them do.
+        """
         given = dict(params or {})
         names = _PLACEHOLDER.findall(path)
         in_path = {name: PATH_PARAMS[name] for name in names if name not in given}
-        schema = Schema({**in_path, **given}, kebab=extra)
+        schema = Schema({**in_path, **given}, open=index, kebab=extra)
 
         def register(handler: Handler) -> Handler:
             text = summary or (handler.__doc__ or "").strip().splitlines()[0]

@@ -12,6 +12,8 @@ SWAP_TOTAL: Final = 1 * _GIB
 ROOT_TOTAL: Final = 32 * _GIB
 ROOT_USED: Final = 8 * _GIB
 CPUS: Final = 4
+SUMS: Final = frozenset({"net_in", "net_out", "disk_read", "disk_write"})
+"""Metrics that count up; all others are present values (rest-api C.13)."""
 NO_FINGERPRINT: Final = ":".join(["00"] * 32)
 
 
@@ -25,7 +27,7 @@ def node_status(started: float, fingerprint: str) -> dict[str, Any]:
         "memory": {"total": MEMORY_TOTAL, "used": MEMORY_USED, "free": MEMORY_TOTAL - MEMORY_USED},
         "swap": {"total": SWAP_TOTAL, "used": 0, "free": SWAP_TOTAL},
         "root": {"total": ROOT_TOTAL, "used": ROOT_USED, "avail": ROOT_TOTAL - ROOT_USED},
-        "kversion": "Linux",
+        "kversion": "Linux 6.8.0 #1 SMP",
         "current-kernel": {"sysname": "Linux", "release": "6.8.0", "version": "#1 SMP", "machine": "x86_64"},
         "cpuinfo": {"model": "virtual", "sockets": 1, "cpus": CPUS},
         "info": {"fingerprint": fingerprint},
@@ -36,7 +38,8 @@ def node_status(started: float, fingerprint: str) -> dict[str, Any]:
 def host_metrics() -> dict[str, float]:
     """The ``host`` values of ``status/metrics``."""
     return {
-        "cpu_current": 0.0,
+        **dict.fromkeys(("cpu_current", "cpu_iowait", "cpu_avg1", "cpu_avg5", "cpu_avg15"), 0.0),
+        **dict.fromkeys(sorted(SUMS), 0.0),
         "mem_total": MEMORY_TOTAL,
         "mem_used": MEMORY_USED,
         "swap_total": SWAP_TOTAL,

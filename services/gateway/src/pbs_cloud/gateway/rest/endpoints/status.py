@@ -16,7 +16,7 @@ from pbs_cloud.gateway.rest.access import Anyone, holds
 from pbs_cloud.gateway.rest.calls import Call, Data
 from pbs_cloud.gateway.rest.endpoint import Area
 from pbs_cloud.gateway.rest.endpoints.history import MONTH_SLOTS, MONTH_STEP, month, read_history
-from pbs_cloud.gateway.rest.endpoints.node_view import host_metrics
+from pbs_cloud.gateway.rest.endpoints.node_view import SUMS, host_metrics
 from pbs_cloud.gateway.rest.endpoints.shared import BACKEND_TYPE
 from pbs_cloud.gateway.rest.endpoints.stores import MOUNT_STATUS, VisibleStore, gc_status_of, visible_stores
 from pbs_cloud.gateway.schema import Integer, common, optional
@@ -26,7 +26,7 @@ _STEP = 10
 RECENT_SECONDS = 1800
 
 
-@AREA.get("status", access=Anyone())
+@AREA.get("status", access=Anyone(), index=True)
 async def status_index(call: Call) -> Any:
     """Index, and a summary of the tenant's running work."""
     tasks, _ = await call.clients.catalogue.list_tasks(call.ctx, TaskFilter(running=True, limit=0))
@@ -126,4 +126,5 @@ def _store_points(store: str, moment: int, total: float, used: float, available:
 
 
 def _point(source: str, metric: str, moment: int, value: float) -> dict[str, Any]:
-    return {"id": source, "metric": metric, "timestamp": moment, "type": "gauge", "value": float(value)}
+    kind = "derive" if metric in SUMS else "gauge"
+    return {"id": source, "metric": metric, "timestamp": moment, "type": kind, "value": float(value)}
