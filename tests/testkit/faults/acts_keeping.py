@@ -94,15 +94,16 @@ async def new_backups(world: FaultWorld) -> Act:
 
     async def run() -> None:
         made.append(await snapshot(world))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(20):
             while await world.verdict(made[-1]) != "ok":
                 await asyncio.sleep(0.1)
 
     async def check() -> None:
-        for key in made:
-            async with asyncio.timeout(30):
-                while await world.verdict(key) != "ok":
-                    await asyncio.sleep(0.1)
+        if not made:
+            await run()
+        async with asyncio.timeout(20):
+            while await world.verdict(made[-1]) != "ok":
+                await asyncio.sleep(0.1)
         await world.catalogue.update_datastore(ROOT, STORE, {}, ["verify-new"])
 
     return Act(run, check)

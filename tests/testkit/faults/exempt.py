@@ -10,6 +10,7 @@ from testkit.faults.sites import Kind, Site
 _NO_ACT = "has no act yet: its own tests provoke failures"
 _BUCKET = "only with a bucket"
 _DIRECTORY = "only with a directory"
+_DEVICE = "needs a device with one-time codes: tests of second factors"
 _SECOND_FAULT = "only reached while another fault strikes; the walk comes by there, but strikes nothing on top of it"
 EXEMPT = {
     "runtime/migrations.py:*": "before the product serves; the command says whether it worked",
@@ -26,11 +27,15 @@ EXEMPT = {
     "runtime/bus.py:_read:*": "only for a message that nobody of ours has written",
     "auth/openid/flow.py:*": "needs an OpenID provider: walked by the tests of that flow",
     "auth/db/openid.py:*_login:*": "needs an OpenID provider",
-    "auth/login.py:_second_step:*": "needs a device with one-time codes: tests of second factors",
-    "auth/login_guard.py:*": "waits of seconds after failed logins: tests of logins",
-    "auth/db/attempts.py:*": "waits of seconds after failed logins: tests of logins",
-    "auth/second_factor.py:*": "needs a device with one-time codes",
-    "auth/db/factors.py:*": "needs a device with one-time codes, or is reached by the calls on recovery keys",
+    "auth/login.py:_second_step:*": _DEVICE,
+    "auth/login_guard.py:_failed:*": "waits of seconds after failed logins: tests of logins",
+    "auth/db/attempts.py:add_failure:*": "waits of seconds after failed logins: tests of logins",
+    "auth/db/attempts.py:clean_up:*": "waits of seconds after failed logins: tests of logins",
+    "auth/second_factor.py:check:*": _DEVICE,
+    "auth/db/factors.py:*_entry:*": _DEVICE,
+    "auth/db/factors.py:accept_step:*": _DEVICE,
+    "auth/db/factors.py:unused_recovery:*": _DEVICE,
+    "auth/db/factors.py:use_recovery:*": _DEVICE,
     "auth/keys.py:_read:*": "only for keys of an earlier version",
     "auth/user_service.py:_find:*": "one line with two transactions, of which the other is struck",
     "billing/sampling.py:follow:*": "in the transaction of an event that comes when it likes; the rest of it is struck",
@@ -67,6 +72,7 @@ EXEMPT = {
     "chunkstore/maintenance/adopt_bucket.py:*": _BUCKET,
     "chunkstore/maintenance/adopt.py:*": _DIRECTORY,
     "chunkstore/maintenance/reimport.py:*": _NO_ACT,
+    "chunkstore/maintenance/refreshing.py:*": _NO_ACT,
     "chunkstore/maintenance/importing.py:_insert_store:*": "one of its two statements is for re-imports",
     "chunkstore/maintenance/adopt.py:_find:*": "only a directory with a mark: an adoption that is repeated",
 }

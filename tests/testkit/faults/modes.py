@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -70,6 +71,14 @@ def modes_of(site: Site) -> tuple[Mode, ...]:
     if site.path.startswith("chunkstore/maintenance/"):  # a command: its crash is its end
         modes = tuple(mode for mode in modes if mode is not Mode.CRASH_AFTER)
     return modes
+
+
+def chosen_mode(site: Site, share: int) -> Mode | None:
+    """What one place in `share` gets and the others do not; by a hash of the place, the same until it changes."""
+    name = f"{site.path}:{site.function}:{site.kind}:{site.method}:{site.line}"
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
+    modes = modes_of(site)
+    return None if number % share else modes[number // share % len(modes)]
 
 
 @dataclass

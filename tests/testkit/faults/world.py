@@ -20,7 +20,7 @@ from pbs_cloud.chunkstore.catalogue import main as catalogue_process
 from pbs_cloud.chunkstore.chunks import main as chunks_process
 from pbs_cloud.chunkstore.chunks import publishing
 from pbs_cloud.chunkstore.chunks.stores import StoreRegistry
-from pbs_cloud.chunkstore.collection import orphans
+from pbs_cloud.chunkstore.collection import orphans, runs
 from pbs_cloud.chunkstore.maintenance import objects, running
 from pbs_cloud.contracts.auth import AuthClient
 from pbs_cloud.contracts.billing import BillingClient
@@ -59,6 +59,7 @@ _SHORTER = (
     (collection, "_RETRY_SECONDS", 0.05),
     (collection, "START_WAIT_SECONDS", 1.0),
     (tasks, "RENEW_SECONDS", 0.5),
+    (runs, "LEASE_SECONDS", 20.0),
     (prefix_folders, "COUNT", 0),
     (s3_client, "TOTAL_SECONDS", 1.0),
     (s3_client, "_MAX_ATTEMPTS", 3),

@@ -1,0 +1,67 @@
+"""The walk over a bucket: a fault at calls of the storage and at single requests to it (see test_call_sites.py)."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from testkit.faults.exempt import reason
+from testkit.faults.modes import chosen_mode
+from testkit.faults.places import Storage
+from testkit.faults.sites import Kind, all_sites
+from testkit.faults.walk import Route, installed, load_acts, record, strike
+from testkit.faults.world import FaultWorld, start_world
+from testkit.servers import NatsServer, PostgresServer, S3Server
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.xdist_group("faults-bucket"),
+    pytest.mark.timeout(900),
+]
+SITES = [site for site in all_sites() if reason(site, Storage.BUCKET) is None]
+ACTS = ()
+"""Acts that come by every request; by most calls of the storage, too."""
+
+SHARES = {Kind.BUCKET: 2, Kind.STORAGE: 5}
+_STRIKE_SECONDS = 120.0
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(postgres: PostgresServer, s3: S3Server) -> AsyncIterator[FaultWorld]:
+    load_acts()
+    nats = NatsServer().start()
+    with installed(Storage.BUCKET) as layer, pytest.MonkeyPatch.context() as patches:
+        made = await start_world(postgres, nats, layer, patches, s3)
+        yield made
+        await made.stop()
+    nats.stop()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def route(world: FaultWorld) -> Route:
+    """Some acts once without a fault."""
+    return await record(world, ACTS)
+
+
+async def test_every_request_is_reached(route: Route) -> None:
+    """A new request needs an act that comes by."""
+    missing = [str(site) for site in SITES if site.kind is Kind.BUCKET and site not in route.acts]
+    assert not missing, "no act comes by:\n" + "\n".join(missing)
+
+
+@pytest.mark.parametrize("kind", SHARES)
+async def test_faults_over_a_bucket(world: FaultWorld, route: Route, kind: Kind) -> None:
+    """The answer is an error or right; then the call works, everything committed restores, counters agree."""
+    problems = []
+    for site in SITES:
+        mode = chosen_mode(site, SHARES[kind])
+        if site.kind is not kind or site not in route.acts or mode is None:
+            continue
+        try:
+            async with asyncio.timeout(_STRIKE_SECONDS):
+                await strike(world, route, site, mode)
+        except (AssertionError, TimeoutError) as error:
+            problems.append(f"{site} {site.method} {mode}: {error}")
+    await world.check_promises()
+    await world.check_stores()
+    assert not problems, "\n".join(problems)
