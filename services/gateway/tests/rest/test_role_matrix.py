@@ -9,7 +9,7 @@ from testkit.rights_table import ANY, OPERATOR, PUBLIC, ROWS, Row
 from pbs_cloud.contracts.context import AclEntry, Caller
 from pbs_cloud.contracts.errors import PermissionDenied
 from pbs_cloud.contracts.rights import ROLES
-from pbs_cloud.gateway.rest.access import Access, Anyone, Judged, Needs, OnStore, Operator, Public
+from pbs_cloud.gateway.rest.access import Access, Anyone, Judged, Needs, OnStore, Operator, Public, SeesStore
 from pbs_cloud.gateway.rest.endpoints import all_endpoints
 
 ALICE = "alice@pbs"
@@ -57,7 +57,7 @@ def test_each_role_at_the_path_of_the_row(name: str) -> None:
         assert not passes(access, ("/", "Admin"))
         assert not passes(access, ("/", "Admin"), auth_id=ALICE + "!t")
         return
-    assert isinstance(access, (Needs, OnStore))
+    assert isinstance(access, (Needs, OnStore, SeesStore))
     path = acl_path(row)
     for role, (privileges, _) in ROLES.items():
         held = frozenset(privilege.value for privilege in privileges)
@@ -70,6 +70,14 @@ def test_each_role_at_the_path_of_the_row(name: str) -> None:
     assert not passes(access)
     for elsewhere in ("/datastore/other", "/tape", "/remote/other", "/system/time", "/access/openid"):
         assert not passes(access, (elsewhere, "Admin")), elsewhere
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_right_on_a_namespace_shows_its_datastore(role: str) -> None:
+    below = {"Datastore.Audit", "Datastore.Backup", "Datastore.Modify", "Datastore.Read"}
+    wanted = bool(below & {privilege.value for privilege in ROLES[role][0]})
+    assert passes(SeesStore(), ("/datastore/tank/a/b", role)) == wanted
+    assert not passes(SeesStore(), ("/datastore/tanker/a", role))
 
 
 def test_users_pass_for_themselves_but_their_tokens_do_not() -> None:
