@@ -86,10 +86,14 @@ def test_damaged_texts_are_refused(file: Path) -> None:
 def test_a_new_key_is_put_first(file: Path) -> None:
     running = box_of(file)
     sealed = running.seal("secret", "row")
-    put_new_key_first(file)
+    file.chmod(0o640)
+    link = file.with_name("link")
+    link.symlink_to(file)
+    put_new_key_first(link)
+    link.unlink()
     first, second = parse_keys(file.read_text())
     assert (first.key != second.key, second.key.hex()) == (True, OLD)
-    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.stat().st_mode & 0o777 == 0o640
     assert running.sealing_id == first.id
     assert running.open(sealed, "row") == "secret"
     assert [path.name for path in file.parent.iterdir()] == ["keys"]

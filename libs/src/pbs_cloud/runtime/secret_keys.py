@@ -91,11 +91,18 @@ def parse_keys(text: str) -> tuple[SecretKey, ...]:
 
 
 def put_new_key_first(path: Path) -> None:
-    """Make a key that seals from now on; those that are there still open. Raises OSError, ValueError (bad file)."""
-    old = path.read_text(encoding="ascii")
+    """Make a key that seals from now on; those that are there still open, and whoever could read the file still can.
+
+    Raises OSError, ValueError (bad file).
+    """
+    path = path.resolve()
+    old, rights = path.read_text(encoding="ascii"), path.stat()
     parse_keys(old)
     fresh = _written_beside(path, f"{secrets.token_hex(KEY_BYTES)}\n{old}")
     try:
+        if (rights.st_uid, rights.st_gid) != (os.geteuid(), os.getegid()):
+            os.chown(fresh, rights.st_uid, rights.st_gid)
+        fresh.chmod(rights.st_mode & 0o777)
         fresh.replace(path)
     except OSError:
         fresh.unlink(missing_ok=True)
