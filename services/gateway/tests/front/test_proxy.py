@@ -111,6 +111,15 @@ async def test_methods_that_nobody_knows_reach_the_worker(front, worker, method)
     await connection.close()
 
 
+async def test_letters_that_were_not_encoded_reach_the_worker_encoded(front, worker):
+    """As curl sends what it is given: notes with an umlaut in the query."""
+    connection = await Connection.open(front.endpoint)
+    connection.send_raw("GET /echo?notes=ä+b HTTP/1.1\r\n\r\n".encode())
+    assert (await connection._read_answer("GET")).status == 200
+    assert worker.heads[-1][0] == "get /echo?notes=%c3%a4+b http/1.1"
+    await connection.close()
+
+
 async def test_streams_in_both_directions(front, worker):
     connection = await Connection.open(front.endpoint)
     assert (await connection.request("GET", "/chunked")).body == b"one" + b"two" * 50_000

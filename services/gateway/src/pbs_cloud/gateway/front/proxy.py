@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, Protocol
 
@@ -22,6 +23,7 @@ from pbs_cloud.gateway.front.replies import plain_reply
 CLIENT_ADDRESS: Final = b"x-pbs-client-address"
 METHODS: Final = frozenset({"GET", "PUT", "POST", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE"})
 """What a worker's parser reads. All others mean as little as PATCH (rest-api A.2) and are passed on as that."""
+_BEYOND_ASCII: Final = re.compile(rb"[\x80-\xff]")
 MAX_UNREAD: Final = 1024 * 1024
 """Body bytes thrown away after an early answer, so that the connection can go on."""
 
@@ -186,7 +188,8 @@ def _request_head(client: Client, head: RequestHead) -> bytes:
         fields.append((b"host", b"localhost"))
     fields.append((CLIENT_ADDRESS, client.address.encode()))
     method = head.method if head.method in METHODS else "PATCH"
-    return serialize(b"%b %b HTTP/1.1" % (method.encode(), head.target), fields)
+    target = _BEYOND_ASCII.sub(lambda found: b"%%%02X" % found[0][0], head.target)
+    return serialize(b"%b %b HTTP/1.1" % (method.encode(), target), fields)
 
 
 def _response_head(head: RequestHead, response: ResponseHead, keep: bool) -> bytes:
