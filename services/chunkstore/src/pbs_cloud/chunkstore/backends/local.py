@@ -167,10 +167,6 @@ class LocalBackend:
             for entry in found:
                 yield entry
 
-    async def has_folder(self, prefix: str) -> bool:
-        """Whether a directory is there, whoever made it."""
-        return await self._run(prefix, lambda: files.exists(self._root(), directory_of(prefix)))
-
     async def make_namespace(self, path: str) -> None:
         await self._run(path, files.make_directories, self._root(), directory_of(path), self._owner)
 

@@ -100,12 +100,12 @@ class BackupOpening:
             return _Opened(session, store, new)
 
     async def _require_no_folder(self, store: Store, wanted: _Wanted) -> None:
-        """Raises Conflict: a directory has a folder of that time that the catalogue does not know (somebody else's).
+        """Raises Conflict: a directory has files of that time that the catalogue does not know (somebody else's).
 
         In a bucket nobody looks: it would be a list for each backup.
         """
         backend = self._parts.backends.of(store)
-        if isinstance(backend, LocalBackend) and await backend.has_folder(wanted.where.prefix):
+        if isinstance(backend, LocalBackend) and [key async for key, _ in backend.list_files(wanted.where.prefix)]:
             raise Conflict(EXISTS, field="backup-time")
 
     async def _insert(
