@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import datetime
 import time
+from collections.abc import AsyncIterator
 
 import botocore.auth
 import pytest
 from botocore.exceptions import ClientError
 from testkit.collection_fixtures import NewWorld
-from testkit.collection_world import Backup, CollectionWorld, some_chunks, soon
-from testkit.late_requests import LateRequests, batch_delete, putting
+from testkit.collection_world import Backup, CollectionWorld, dynamic_index, some_chunks, soon
+from testkit.late_requests import LateRequests, Request, batch_delete, putting
 from testkit.races import (
     DELETING,
     UPLOADING,
@@ -30,7 +31,7 @@ from testkit.servers import S3Server
 
 from pbs_cloud.chunkstore.collection import deleting, sweeping
 from pbs_cloud.chunkstore.collection.deleting import Doomed, Outcome
-from pbs_cloud.contracts.errors import Conflict, SessionLost
+from pbs_cloud.contracts.errors import Conflict, InvalidArgument, SessionLost, Unavailable
 
 pytestmark = pytest.mark.xdist_group("races")
 Q = 2.5
@@ -253,6 +254,10 @@ async def test_r24_a_late_put_of_an_expired_session(world: CollectionWorld, late
     assert await names_of(world) == ["a.pxar.didx", "index.json.blob", "owner"]
 
 
+async def in_pieces(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
 async def _open_when_free(world: CollectionWorld, backup_time: int) -> Backup:
     async with asyncio.timeout(10):
         while True:
@@ -287,6 +292,49 @@ async def test_r24_a_late_delete_of_a_removed_snapshot(
     assert found.backup_time == first.time
     assert (await world.collect())["index-file-count"] == 2
     assert await sound(world, chunks[1])
+
+
+async def test_r24_a_late_delete_of_a_group_that_is_used_again(world: CollectionWorld, late: LateRequests) -> None:
+    """It takes the owner; after Q it is there again."""
+    first = await world.backup(some_chunks(1))
+    rule = late.lose(lambda request: batch_delete(request) and any(key.endswith("/owner") for key in request.keys))
+    await world.forget(first)
+    second = await world.backup(some_chunks(1))
+    assert "owner" in await names_of(world)
+    assert set(await late.deliver(rule)) == {200}
+    assert "owner" not in await names_of(world)
+    await asyncio.sleep(Q)
+    await world.services.upkeep.once()
+    assert await names_of(world) == ["a.pxar.didx", "index.json.blob", "owner"]
+    await world.forget(second)
+    assert await names_of(world) == []
+
+
+@pytest.mark.parametrize("deletion", [False, True])
+async def test_r24_what_failed_late_keeps_the_session_from_its_end(
+    world: CollectionWorld, late: LateRequests, deletion: bool
+) -> None:
+    """An index that was refused, or not stored, and closed again: what is under way would take or change the second."""
+
+    def matches(request: Request) -> bool:
+        if deletion:
+            return request.method == "DELETE" or any("a.pxar.didx" in key for key in request.keys)
+        return putting("a.pxar.didx")(request)
+
+    chunks = some_chunks(2)
+    backup = await world.open()
+    await world.put(backup, *chunks)
+    rule = late.lose(matches, times=1 if deletion else 100)
+    raw, csum, size = dynamic_index(chunks)
+    with pytest.raises(InvalidArgument if deletion else Unavailable):
+        await world.services.files.close_index(
+            world.ctx, backup.id, "a.pxar.didx", csum, size + deletion, in_pieces(raw)
+        )
+    rule.times = 0
+    await world.close_index(backup, chunks[:1])
+    with pytest.raises(Conflict, match="cannot be finished"):
+        await world.finish(backup)
+    assert await late.deliver(rule)
 
 
 # ------------------------------------------------------------------------------------------------ what Q rests on

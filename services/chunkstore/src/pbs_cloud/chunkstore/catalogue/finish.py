@@ -15,6 +15,7 @@ from pbs_cloud.chunkstore.catalogue.retention import lock_until, put_mark
 from pbs_cloud.chunkstore.catalogue.rows import Store
 from pbs_cloud.chunkstore.catalogue.session_rows import (
     LOST,
+    UNFINISHABLE,
     find_session,
     finish_session,
     parse_session_id,
@@ -87,7 +88,7 @@ class Finish:
                 return None
             session = await require_writable(connection, key)
             if session.unfinishable:
-                raise Conflict("the backup cannot be finished: its manifest was refused")
+                raise Conflict("the backup cannot be finished: a file of it was refused")
             if session.snapshot_id is None or session.kind != "backup":
                 raise SessionLost(LOST)
             return _Open(key, session.snapshot_id, *await place_of_snapshot(connection, session.snapshot_id))
@@ -119,7 +120,7 @@ class Finish:
             return await asyncio.to_thread(_parse, bytes(raw))
         except InvalidArgument:
             async with self._parts.database.tenant(ctx.tenant_id) as connection:
-                await connection.execute("UPDATE session SET unfinishable = true WHERE id = $1", found.key)
+                await connection.execute(UNFINISHABLE, found.key)
             raise
 
     async def _commit(

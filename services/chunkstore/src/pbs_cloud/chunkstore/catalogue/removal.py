@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from pbs_cloud.chunkstore.backends import late_writes
+from pbs_cloud.chunkstore.backends.late_writes import LateWrites
 from pbs_cloud.chunkstore.catalogue.announce import announce
 from pbs_cloud.chunkstore.catalogue.names import Place, SnapshotPlace
 from pbs_cloud.chunkstore.catalogue.parts import Parts
@@ -91,11 +92,11 @@ async def mark_removing(
 
 
 @asynccontextmanager
-async def holding_place(parts: Parts, tenant_id: str, snapshot_id: int) -> AsyncIterator[None]:
+async def holding_place(parts: Parts, tenant_id: str, snapshot_id: int) -> AsyncIterator[LateWrites]:
     """Writes into a snapshot: if one of them may arrive late, the path is not used again before it has (R24)."""
     with late_writes.watch() as late:
         try:
-            yield
+            yield late
         finally:
             if late.possible:
                 async with parts.database.tenant(tenant_id) as connection:
@@ -123,10 +124,13 @@ class Removal:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    async def remove(self, tenant_id: str, snapshot_id: int, *, holder: uuid.UUID | None = None) -> None:
+    async def remove(
+        self, tenant_id: str, snapshot_id: int, *, holder: uuid.UUID | None = None, again: bool = False
+    ) -> None:
         """Delete the files and the row of a marked snapshot, and its group if nothing else is in it.
 
-        ``holder``: the session that is being closed and whose group lock does not keep an empty group.
+        ``holder``: the session that is being closed and whose group lock does not keep an empty group. ``again``: an
+        earlier attempt was not brought to its end.
         """
         await self._parts.writes.settled(snapshot_id)
         found = await self._find(tenant_id, snapshot_id)
@@ -137,10 +141,16 @@ class Removal:
         if await self._parts.backends.of(store).delete_tree(where.prefix):
             return
         with contextlib.suppress(_Late):
-            await self._remove_rows(store, where, snapshot_id, rest, holder)
+            await self._remove_rows(store, where, snapshot_id, rest, holder, again)
 
     async def _remove_rows(
-        self, store: Store, where: SnapshotPlace, snapshot_id: int, rest: _Rest | None, holder: uuid.UUID | None
+        self,
+        store: Store,
+        where: SnapshotPlace,
+        snapshot_id: int,
+        rest: _Rest | None,
+        holder: uuid.UUID | None,
+        again: bool,
     ) -> None:
         """The files are gone for certain. Raises _Late: those of the group are not, and everything stays as it is."""
         async with self._parts.database.tenant(store.tenant_id) as connection:
@@ -156,7 +166,17 @@ class Removal:
                 "DELETE FROM snapshot WHERE id = $1 AND state = 'removing' AND reusable_at <= clock_timestamp()",
                 snapshot_id,
             )
-            await self._remove_group_if_empty(connection, store, where.place, group_id, holder)
+            gone = await self._remove_group_if_empty(connection, store, where.place, group_id, holder)
+            if again and not gone and store.backend_type != "filesystem":
+                await self._put_group_files(connection, store, where.place, group_id)
+
+    async def _put_group_files(self, connection: Connection, store: Store, place: Place, group_id: int) -> None:
+        """A deletion that arrived late may have taken them from a group that was used again; no other can come now."""
+        row = await connection.fetchrow("SELECT owner, notes FROM backup_group WHERE id = $1", group_id)
+        backend = self._parts.backends.of(store)
+        await backend.put_file(place.owner_key, f"{row['owner']}\n".encode())
+        if row["notes"]:
+            await backend.put_file(place.notes_key, row["notes"].encode())
 
     async def _let_rest(self, store: Store, snapshot_id: int) -> _Rest | None:
         """Before deletions are sent to a bucket: nobody uses the path while one of them may arrive late.
@@ -197,7 +217,7 @@ class Removal:
                 if row["datastore_id"] in failed:
                     continue
                 try:
-                    await self.remove(row["tenant_id"], row["id"])
+                    await self.remove(row["tenant_id"], row["id"], again=True)
                     done += 1
                 except PbsError as error:
                     failed.add(row["datastore_id"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from pbs_cloud.chunkstore.catalogue.corruption import Corruption, names_any
@@ -15,6 +16,7 @@ from pbs_cloud.chunkstore.catalogue.removal import holding_place
 from pbs_cloud.chunkstore.catalogue.rows import Store
 from pbs_cloud.chunkstore.catalogue.session_rows import (
     LOST,
+    UNFINISHABLE,
     Session,
     parse_session_id,
     place_of_snapshot,
@@ -90,9 +92,9 @@ class SessionFiles:
         target = await self._target(ctx, key)
         async with self._parts.writes.of_file(target.snapshot_id, archive_name):
             await self._target(ctx, key)
-            async with holding_place(self._parts, ctx.tenant_id, target.snapshot_id):
+            async with self._writing_index(ctx, key, target.snapshot_id):
                 file = await self._write_index(target, name, pieces, csum, size)
-            await self._require_live(ctx, key, target, name)
+                await self._require_live(ctx, key, target, name)
             await self._corruption.require_sound(
                 target.store, target.session, target.where.file_key(archive_name), name
             )
@@ -135,6 +137,20 @@ class SessionFiles:
             store, where = await place_of_snapshot(connection, session.snapshot_id)
             return _Target(session, session.snapshot_id, store, where)
 
+    @asynccontextmanager
+    async def _writing_index(self, ctx: CallContext, key: uuid.UUID, snapshot_id: int) -> AsyncIterator[None]:
+        """If it fails and something of it may still arrive, that would strike at the next index of its name: no finish
+        then. (A blob is sent again as it was.)
+        """
+        async with holding_place(self._parts, ctx.tenant_id, snapshot_id) as late:
+            try:
+                yield
+            except BaseException:
+                if late.possible:
+                    async with self._parts.database.tenant(ctx.tenant_id) as connection:
+                        await connection.execute(UNFINISHABLE, key)
+                raise
+
     async def _require_live(self, ctx: CallContext, key: uuid.UUID, target: _Target, name: ArchiveName) -> None:
         """No chunk of the stored index waits for its group sync (uploads of other archives may); else it is deleted."""
         async with self._parts.database.tenant(ctx.tenant_id) as connection:
@@ -168,7 +184,11 @@ class SessionFiles:
         """The file's row, and its bytes in the usage counter, while the session is still active."""
         async with self._parts.database.tenant(ctx.tenant_id) as connection:
             await require_writable(connection, key)
-            await upsert_file(connection, target.store, target.snapshot_id, file)
+            doubtful = await upsert_file(connection, target.store, target.snapshot_id, file)
+            if doubtful:
+                await connection.execute(UNFINISHABLE, key)
+        if doubtful:
+            raise Conflict(f"an earlier {file.name} of this backup may still arrive: start it again")
 
 
 # 1: `ChunkState.UPLOADING`, a literal so that the partial index is used.
@@ -186,9 +206,14 @@ def _check_blob(raw: bytes) -> None:
         raise InvalidArgument(str(error), field="body") from error
 
 
-async def upsert_file(connection: Connection, store: Store, snapshot_id: int, file: StoredFile) -> None:
-    """Insert or replace the row of a file of a snapshot; the usage counter follows."""
-    await connection.fetchval("SELECT 1 FROM snapshot WHERE id = $1 FOR NO KEY UPDATE", snapshot_id)
+async def upsert_file(connection: Connection, store: Store, snapshot_id: int, file: StoredFile) -> bool:
+    """Insert or replace the row of a file of a snapshot; the usage counter follows.
+
+    Whether it replaced one while requests for this snapshot may still arrive: the object may become the former again.
+    """
+    late = await connection.fetchval(
+        "SELECT reusable_at > clock_timestamp() FROM snapshot WHERE id = $1 FOR NO KEY UPDATE", snapshot_id
+    )
     former = await connection.fetchval(
         "SELECT stored_size FROM snapshot_file WHERE snapshot_id = $1 AND name = $2", snapshot_id, file.name
     )
@@ -210,3 +235,4 @@ async def upsert_file(connection: Connection, store: Store, snapshot_id: int, fi
         file.chunk_count,
     )
     await add_bytes(connection, store.tenant_id, store.id, file.stored_size - (former or 0))
+    return bool(late) and former is not None

@@ -14,6 +14,7 @@ from pbs_cloud.contracts.errors import InvalidArgument, SessionLost
 from pbs_cloud.runtime.database import Connection
 
 LOST = "the session has ended"
+UNFINISHABLE = "UPDATE session SET unfinishable = true WHERE id = $1"
 
 
 class DeadSession(Exception):
