@@ -166,6 +166,12 @@ class DirectoryBackend(LocalBackend):
             if not path.startswith(layout.CHUNK_DIR) and path in self.directory.files:
                 yield path, len(self.directory.files[path])
 
+    async def has_folder(self, prefix: str) -> bool:
+        return bool(await self._run(prefix, self.directory.below, prefix.rstrip("/") + "/"))
+
+    def _root(self) -> int:
+        raise AssertionError("a part of LocalBackend that the model does not replace")
+
     async def make_namespace(self, path: str) -> None:
         await self._run(path, lambda: None)
 

@@ -12,6 +12,7 @@ import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from testkit.simulator.loop import CURRENT, Process, SimLoop
@@ -47,6 +48,8 @@ class Context:
 
 
 class _Capture:
+    """Takes the place of gRPC's server when a generated function registers its methods."""
+
     def __init__(self) -> None:
         self.handlers: dict[str, Any] = {}
 
@@ -57,17 +60,45 @@ class _Capture:
         self.handlers = {f"/{service}/{name}": handler for name, handler in handlers.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How a method is called."""
+
+    name: str
+    takes_stream: bool
+    gives_stream: bool
+
+
+class _Anybody:
+    """A servicer of any kind: its methods are their names."""
+
+    def __getattr__(self, name: str) -> str:
+        return name
+
+
+@lru_cache(maxsize=64)
+def _methods_of(add_to_server: Callable[[Any, Any], None]) -> dict[str, Method]:
+    """What a generated function registers, by path."""
+    capture = _Capture()
+    add_to_server(_Anybody(), capture)
+    found = {}
+    for path, handler in capture.handlers.items():
+        takes, gives = bool(handler.request_streaming), bool(handler.response_streaming)
+        unary = handler.unary_stream if gives else handler.unary_unary
+        stream = handler.stream_stream if gives else handler.stream_unary
+        found[path] = Method(stream if takes else unary, takes, gives)
+    return found
+
+
 @dataclass(eq=False)
 class Server:
     """Takes the place of `GrpcServer` in one process."""
 
     process: Process
-    methods: dict[str, Any] = field(default_factory=dict)
+    methods: dict[str, tuple[Any, Method]] = field(default_factory=dict)
 
     def add_service(self, add_to_server: Callable[[Any, Any], None], servicer: Any, **_raw: Any) -> None:
-        capture = _Capture()
-        add_to_server(servicer, capture)
-        self.methods.update(capture.handlers)
+        self.methods.update({path: (servicer, method) for path, method in _methods_of(add_to_server).items()})
 
 
 @dataclass(eq=False)
@@ -139,10 +170,7 @@ class Channel:
         call = Call(self.network, server, path, request, metadata)
         pump = None if pieces is None else asyncio.ensure_future(call.send_all(pieces))
         try:
-            async with asyncio.timeout(max(deadline - self.network.loop.now, 0.001)):
-                return await call.answer()
-        except TimeoutError as error:
-            raise Unavailable(_AWAY) from error
+            return await call.answer(deadline)
         finally:
             if pump is not None:
                 pump.cancel()
@@ -152,7 +180,7 @@ class Channel:
         """Some server of the address; calls wait for one as long as they may. Raises Unavailable, _CutOff."""
         network, me = self.network, CURRENT.get()
         while True:
-            await asyncio.sleep(network.delay())
+            await network.loop.nap(network.delay())
             usable = [
                 server
                 for server in network.servers.get(self.address, ())
@@ -181,16 +209,13 @@ class Call:
         self._caller = CURRENT.get()
         self._pieces: deque[Any] = deque()
         self._more = asyncio.Event()
-        self._answers: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
+        self._answers: deque[tuple[str, Any]] = deque()
+        self._waits: asyncio.Future[None] | None = None
         self._gone = False
-        handler = server.methods[path]
-        self.streams = bool(handler.response_streaming)
-        behavior = (
-            (handler.stream_stream if handler.request_streaming else handler.unary_stream)
-            if self.streams
-            else (handler.stream_unary if handler.request_streaming else handler.unary_unary)
-        )
-        argument = self._requests() if handler.request_streaming else request
+        servicer, method = server.methods[path]
+        self.streams = method.gives_stream
+        behavior = getattr(servicer, method.name)
+        argument = self._requests() if method.takes_stream else request
         self._path = path
         work = self._stream(behavior, argument, metadata) if self.streams else self._run(behavior, argument, metadata)
         self._task = network.loop.spawn(server.process, work)
@@ -200,28 +225,35 @@ class Call:
 
     # ------------------------------------------------------------------------------------------------ caller
 
-    async def answer(self) -> Any:
+    async def answer(self, deadline: float) -> Any:
         """The answer of a unary call. Raises a ``PbsError``, _CutOff."""
-        kind, value = await self._answers.get()
+        loop = self._network.loop
+        late = loop.call_at(max(deadline, loop.now + 0.001), self._arrives, "error", Unavailable(_AWAY))
+        try:
+            return (await self.next())[1]
+        finally:
+            late.cancel()
+
+    async def next(self) -> tuple[str, Any]:
+        """What came next: `value` or `end`, and the answer. Raises a ``PbsError``, _CutOff."""
+        while not self._answers:
+            self._waits = self._network.loop.create_future()
+            await self._waits
+        kind, value = self._answers.popleft()
         if kind == "error":
             raise value
-        return value
+        return kind, value
 
-    async def items(self) -> AsyncIterator[Any]:
-        """The answers of a streaming call."""
-        while True:
-            kind, value = await self._answers.get()
-            if kind == "error":
-                raise value
-            if kind == "end":
-                return
-            yield value
+    def _arrives(self, kind: str, value: Any) -> None:
+        self._answers.append((kind, value))
+        if self._waits is not None and not self._waits.done():
+            self._waits.set_result(None)
 
     async def send_all(self, pieces: Any) -> None:
         """Requests of a call that streams them."""
         try:
             async for piece in pieces:
-                await asyncio.sleep(self._network.delay())
+                await self._network.loop.nap(self._network.delay())
                 self._pieces.append(piece)
                 self._more.set()
         except Exception:
@@ -246,8 +278,8 @@ class Call:
         self._cancel_soon()
 
     def _cancel_soon(self) -> None:
-        loop, task = self._network.loop, self._task
-        loop.spawn(self._server.process, _cancel_later(task, self._network.delay()))
+        loop, process = self._network.loop, self._server.process
+        loop.call_later(self._network.delay(), self._task.cancel, context=process.context)
 
     def _forget(self) -> None:
         for process, callback in ((self._server.process, self._on_death), (self._caller, self._caller_died)):
@@ -296,23 +328,15 @@ class Call:
         """Messages keep their order; when one is lost, the connection is."""
         if self._network.is_lost(self._caller.name, self._server.process.name):
             kind, value = "error", _CutOff()
-        loop, caller = self._network.loop, self._caller
-        loop.spawn(caller, _put_later(self._answers, (kind, value), 0.0 if self.streams else self._network.delay()))
+        loop, context = self._network.loop, self._caller.context
+        if self.streams:
+            loop.call_soon(self._arrives, kind, value, context=context)
+        else:
+            loop.call_later(self._network.delay(), self._arrives, kind, value, context=context)
 
     def _broken(self) -> None:
         """The server died."""
-        self._network.loop.spawn(self._caller, _put_later(self._answers, ("error", _CutOff()), 0.001))
-
-
-async def _put_later(queue: asyncio.Queue[Any], item: Any, delay: float) -> None:
-    if delay:
-        await asyncio.sleep(delay)
-    queue.put_nowait(item)
-
-
-async def _cancel_later(task: asyncio.Task[Any], delay: float) -> None:
-    await asyncio.sleep(delay)
-    task.cancel()
+        self._network.loop.call_later(0.001, self._arrives, "error", _CutOff(), context=self._caller.context)
 
 
 class _AnswerStream:
@@ -332,8 +356,8 @@ class _AnswerStream:
         path, request, metadata = self._arguments
         try:
             server = await self._channel.reach(path, self._deadline)
-            self._call = Call(self._channel.network, server, path, request, metadata)
-            async for item in self._call.items():
-                yield item
+            call = self._call = Call(self._channel.network, server, path, request, metadata)
+            while (found := await call.next())[0] == "value":
+                yield found[1]
         except _CutOff as error:
             raise Unavailable(_AWAY) from error

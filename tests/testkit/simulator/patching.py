@@ -44,6 +44,7 @@ def deterministic(loop: SimLoop, seed: int) -> Any:
         loop.blocking_seconds += seconds
 
     return patched(
+        (asyncio, "sleep", loop.sleep),
         (time, "sleep", sleep),
         (time, "time", lambda: EPOCH + loop.now + CURRENT.get().skew),
         (time, "monotonic", lambda: 1000.0 + loop.now),

@@ -17,7 +17,8 @@ from testkit.simulator.patching import deterministic, patched
 from testkit.simulator.script import Script, draw
 from testkit.simulator.world import Violation, World
 
-_COLLECT_EVERY = 20
+_COLLECT_EVERY = 3
+_STEADY = (1, 10, 50, 200, 1000)
 _runs = 0
 
 
@@ -82,15 +83,20 @@ def _be_quiet() -> None:
 
 
 def _collect_sometimes() -> None:
-    """What dead processes left behind hangs together in circles; it is collected between worlds, never inside one."""
+    """What dead processes left behind hangs together in circles; it is collected between worlds, never inside one.
+
+    What stays for good (modules, compiled statements) is not looked at each time.
+    """
     global _runs
     _runs += 1
-    if _runs % _COLLECT_EVERY == 0:
-        gc.collect()
-    elif _runs == 1:
+    if _runs == 1:
         gc.disable()
-        gc.collect()
+    if _runs in _STEADY:
+        while gc.collect():
+            """What closes itself when it is collected may leave others behind."""
         gc.freeze()
+    elif _runs % _COLLECT_EVERY == 0:
+        gc.collect()
 
 
 def minimise(result: Result, mutant: str | None = None, *, attempts: int = 400) -> Result:

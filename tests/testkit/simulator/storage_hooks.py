@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -36,20 +36,42 @@ class DatabaseHooks:
         self.trouble = 0.0
         self.debug = False
         self.traps: list[Trap] = []
+        self._read = (-1.0, datetime.fromtimestamp(EPOCH, UTC))
 
     def now(self) -> datetime:
         """The database's clock."""
-        return datetime.fromtimestamp(EPOCH + self._loop.now, UTC)
+        moment = self._loop.now
+        if moment != self._read[0]:
+            self._read = (moment, datetime.fromtimestamp(EPOCH + moment, UTC))
+        return self._read[1]
 
-    async def point(self, kind: str, detail: str = "") -> None:
-        """Before each statement and commit, and after a commit."""
-        if CURRENT.get() is WORLD:
-            return
-        await self._step_into_traps(CURRENT.get(), kind, detail)
+    def point(self, kind: str, detail: str = "") -> Awaitable[None] | None:
+        """Before each statement and commit, and after a commit: what to wait for, if anything."""
+        process = CURRENT.get()
+        if process is WORLD:
+            return None
+        if self.traps:
+            return self._dangerous_point(process, kind, detail)
         rng = self._loop.rng
         if rng.random() < _SUSPENDED[kind]:
-            await asyncio.sleep(rng.random() * rng.random() * 0.02)
-        if self.trouble and rng.random() < self.trouble:
+            pause = rng.random() * rng.random() * 0.02
+            return self._break_off_later(pause) if self.trouble else self._loop.nap(pause)
+        self._break_off_sometimes()
+        return None
+
+    async def _dangerous_point(self, process: Process, kind: str, detail: str) -> None:
+        await self._step_into_traps(process, kind, detail)
+        rng = self._loop.rng
+        if rng.random() < _SUSPENDED[kind]:
+            await self._loop.nap(rng.random() * rng.random() * 0.02)
+        self._break_off_sometimes()
+
+    async def _break_off_later(self, pause: float) -> None:
+        await self._loop.nap(pause)
+        self._break_off_sometimes()
+
+    def _break_off_sometimes(self) -> None:
+        if self.trouble and self._loop.rng.random() < self.trouble:
             raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
 
     async def _step_into_traps(self, process: Process, kind: str, detail: str) -> None:

@@ -206,9 +206,11 @@ class World:
         await invariants.check_safety(self)
 
     def _require_no_surprise(self) -> None:
-        """Services raise errors of the contract, and nothing else."""
+        """Services raise errors of the contract, and nothing else; the model of Postgres had to refuse nothing."""
         if self.network.surprises:
             self.fail(f"unexpected error: {self.network.surprises[0]}")
+        if refused := self.postgres.storage("chunkstore").refused:
+            self.fail(f"the model of Postgres does not understand: {refused[0]}")
 
     async def _finale(self) -> None:
         async with self.observer.system() as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from pbs_cloud.contracts.codec import from_message, to_message
 from pbs_cloud.proto.common.v1 import common_pb2
@@ -60,12 +61,23 @@ class CallContext:
         return self.caller.tenant_id
 
     def to_bytes(self) -> bytes:
-        return to_message(self, common_pb2.CallContext).SerializeToString()
+        return _written(self)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> CallContext:
         """Raises ``google.protobuf.message.DecodeError`` on bytes that are no context."""
-        return from_message(common_pb2.CallContext.FromString(data), cls)
+        return _read(data)
+
+
+# The calls of one request or session carry the same context, with the whole ACL in it: it is not converted for each.
+@lru_cache(maxsize=256)
+def _written(context: CallContext) -> bytes:
+    return to_message(context, common_pb2.CallContext).SerializeToString()
+
+
+@lru_cache(maxsize=256)
+def _read(data: bytes) -> CallContext:
+    return from_message(common_pb2.CallContext.FromString(data), CallContext)
 
 
 SYSTEM_AUTH_ID = "root@pam"

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
+from testkit.simulator.postgres.catalog import Values
 from testkit.simulator.postgres.failures import UnsupportedSql, postgres_error
-from testkit.simulator.postgres.modify import Outcome
 from testkit.simulator.postgres.rows import Transaction
 from testkit.simulator.postgres.statements import Record, Statement
 from testkit.simulator.postgres.values import binary_copy
@@ -32,35 +32,39 @@ class SimConnection:
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
         """Run a statement: its command tag."""
         if not args and self._storage.is_setting(query):
-            await self._arrive("set")
+            await self._until(self._arrive("set"))
             return "SET"
         if not args and self._storage.is_temporary(query):
-            await self._arrive("create temporary table")
+            await self._until(self._arrive("create temporary table"))
             return "CREATE TABLE"
-        statement, outcome = await self._run(query, args)
+        statement = self._storage.statement(query)
+        waits = self._arrive(statement.title)
+        if waits is not None:
+            await self._until(waits)
+        outcome = await self._storage.run(self.transaction_state, statement, args)
         return f"{statement.tag} {outcome.count}"
 
     async def executemany(self, command: str, args: Any, *, timeout: float | None = None) -> None:
         """Run a statement once for each of some argument lists."""
         statement = self._storage.statement(command)
-        await self._arrive(statement.title)
+        await self._until(self._arrive(statement.title))
         for given in args:
             await self._storage.run(self.transaction_state, statement, tuple(given))
 
     async def fetch(self, query: str, *args: Any, timeout: float | None = None) -> list[Record]:
         """All rows."""
-        statement, outcome = await self._run(query, args)
-        return statement.records(outcome.rows)
+        statement, rows = await self._rows(query, args)
+        return statement.records(rows)
 
     async def fetchrow(self, query: str, *args: Any, timeout: float | None = None) -> Record | None:
         """The first row."""
-        statement, outcome = await self._run(query, args)
-        return statement.records(outcome.rows[:1])[0] if outcome.rows else None
+        statement, rows = await self._rows(query, args)
+        return statement.first(rows[0]) if rows else None
 
     async def fetchval(self, query: str, *args: Any, column: int = 0, timeout: float | None = None) -> Any:
         """One value of the first row."""
-        statement, outcome = await self._run(query, args)
-        return statement.records(outcome.rows[:1])[0][column] if outcome.rows else None
+        statement, rows = await self._rows(query, args)
+        return statement.first(rows[0])[column] if rows else None
 
     async def cursor(self, query: str, *args: Any, prefetch: int | None = None) -> AsyncIterator[Record]:
         """Rows one after the other; the query sees what is there when the first is asked for."""
@@ -78,9 +82,9 @@ class SimConnection:
         """Rows in the binary format of COPY, handed to `output`."""
         if format != "binary":
             raise UnsupportedSql(f"COPY in format {format}")
-        statement, outcome = await self._run(query, args)
-        await output(binary_copy(outcome.rows, [kind for _, kind in statement.columns]))
-        return f"COPY {len(outcome.rows)}"
+        statement, rows = await self._rows(query, args)
+        await output(binary_copy(rows, [kind for _, kind in statement.columns]))
+        return f"COPY {len(rows)}"
 
     async def copy_records_to_table(
         self, table_name: str, *, records: Any, columns: Sequence[str] | None = None, timeout: float | None = None
@@ -90,7 +94,7 @@ class SimConnection:
         names = list(columns) if columns is not None else [column.name for column in table.columns]
         places = ", ".join(f"${number}" for number in range(1, len(names) + 1))
         statement = self._storage.statement(f"INSERT INTO {table_name} ({', '.join(names)}) VALUES ({places})")
-        await self._arrive(f"copy {table_name}")
+        await self._until(self._arrive(f"copy {table_name}"))
         count = 0
         given = [row async for row in records] if hasattr(records, "__aiter__") else records
         for row in given:
@@ -98,22 +102,34 @@ class SimConnection:
             count += 1
         return f"COPY {count}"
 
-    async def _run(self, query: str, args: tuple[Any, ...]) -> tuple[Statement, Outcome]:
-        statement = self._storage.statement(query)
-        await self._arrive(statement.title)
-        return statement, await self._storage.run(self.transaction_state, statement, args)
+    async def _rows(self, query: str, args: tuple[Any, ...]) -> tuple[Statement, list[Values]]:
+        storage, transaction = self._storage, self.transaction_state
+        statement = storage.statement(query)
+        waits = self._arrive(statement.title)
+        if waits is not None:
+            await self._until(waits)
+        if statement.alone is not None:
+            return statement, storage.run_alone(transaction, statement.alone, statement, args)
+        return statement, (await storage.run(transaction, statement, args)).rows
 
-    async def _arrive(self, what: str) -> None:
-        """A statement reaches the server, or the connection breaks before it does."""
-        transaction = self.transaction_state
-        if transaction.ended:
+    def _arrive(self, what: str) -> Awaitable[None] | None:
+        """A statement reaches the server, or the connection breaks before it does: what to wait for, `_until` it."""
+        if self.transaction_state.ended:
             self._refuse()
         try:
-            await self._storage.hooks.point("statement", what)
+            return self._storage.hooks.point("statement", what)
         except LOST:
-            self._storage.lose(transaction)
+            self._storage.lose(self.transaction_state)
             raise
-        if transaction.ended:
+
+    async def _until(self, waits: Awaitable[None] | None) -> None:
+        try:
+            if waits is not None:
+                await waits
+        except LOST:
+            self._storage.lose(self.transaction_state)
+            raise
+        if self.transaction_state.ended:
             self._refuse()
 
     def _refuse(self) -> None:

@@ -137,9 +137,10 @@ class SimTransaction:
             database.open.pop(transaction, None)
 
     async def _commit(self, transaction: Transaction) -> None:
-        storage = self._database.storage
+        storage, schema = self._database.storage, self._database.schema
         try:
-            await storage.hooks.point("commit", self._database.schema)
+            if (waits := storage.hooks.point("commit", schema)) is not None:
+                await waits
         except LOST as error:
             storage.lose(transaction)
             raise Unavailable(_AWAY) from error
@@ -150,6 +151,7 @@ class SimTransaction:
             raise Unavailable(_AWAY)
         storage.commit(transaction)
         try:
-            await storage.hooks.point("committed", self._database.schema)
+            if (waits := storage.hooks.point("committed", schema)) is not None:
+                await waits
         except Exception as error:
             raise Unavailable(_AWAY) from error

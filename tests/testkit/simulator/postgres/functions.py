@@ -210,7 +210,7 @@ def _array_of_json(*values: Any) -> Jsonb:
 def _anonymous(compilation: Compilation, scope: Scope, node: exp.Anonymous) -> Expression:
     name, nodes = node.name.lower(), node.expressions
     if name == "clock_timestamp" and not nodes:
-        return Expression(lambda frame: frame[CONTEXT].clock(), "timestamptz", name=name)
+        return Expression(lambda frame: frame[CONTEXT].server.clock(), "timestamptz", name=name)
     if name == "octet_length":
         found = _arguments(compilation, scope, nodes, None)
         sizes: dict[str | None, Callable[[Any], int]] = {"text": lambda value: len(value.encode()), "bytea": len}
@@ -235,7 +235,7 @@ def _anonymous(compilation: Compilation, scope: Scope, node: exp.Anonymous) -> E
 def _try_advisory(key: Expression) -> Expression:
     def compute(frame: Frame) -> bool:
         context = frame[CONTEXT]
-        return bool(context.advisory(key.compute(frame)).take(context.transaction, UPDATE))
+        return bool(context.server.advisory(key.compute(frame)).take(context.transaction, UPDATE))
 
     return Expression(compute, "bool", key.slots, name="pg_try_advisory_xact_lock")
 
@@ -289,7 +289,9 @@ FUNCTIONS: dict[type[exp.Expr], Handler] = {
     exp.CurrentTimestamp: lambda _, __, ___: Expression(
         lambda frame: frame[CONTEXT].transaction.began, "timestamptz", name="now"
     ),
-    exp.Uuid: lambda _, __, ___: Expression(lambda frame: frame[CONTEXT].new_uuid(), "uuid", name="gen_random_uuid"),
+    exp.Uuid: lambda _, __, ___: Expression(
+        lambda frame: frame[CONTEXT].server.new_uuid(), "uuid", name="gen_random_uuid"
+    ),
     exp.SplitPart: _simple(
         _split_part, "text", ("text", "text", "int4"), ("this", "delimiter", "part_index"), "split_part"
     ),

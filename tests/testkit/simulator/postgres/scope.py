@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 from sqlglot import exp
@@ -29,27 +29,33 @@ Compute = Callable[[Frame], Any]
 CONTEXT, ARGUMENTS, FIRST_SLOT = 0, 1, 2
 
 
+class Server(Protocol):
+    """What a statement asks of the server."""
+
+    def clock(self) -> datetime:
+        """`clock_timestamp()`."""
+        ...
+
+    def new_uuid(self) -> UUID:
+        """`gen_random_uuid()`."""
+        ...
+
+    def advisory(self, key: int) -> Lockable:
+        """What `pg_advisory_xact_lock(key)` locks."""
+        ...
+
+
 class Context:
-    """What a statement works in: its transaction, what it sees, the tables by number."""
+    """What a statement works in: its transaction, what it sees, the tables by number, the server."""
 
-    __slots__ = ("advisory", "clock", "command", "due", "new_uuid", "snapshot", "tables", "transaction")
+    __slots__ = ("command", "due", "server", "snapshot", "tables", "transaction")
 
-    def __init__(
-        self,
-        transaction: Transaction,
-        snapshot: int,
-        tables: list[TableRows],
-        clock: Callable[[], datetime],
-        new_uuid: Callable[[], UUID],
-        advisory: Callable[[int], Lockable],
-    ) -> None:
+    def __init__(self, transaction: Transaction, snapshot: int, tables: list[TableRows], server: Server) -> None:
         self.transaction = transaction
         self.snapshot = snapshot
         self.command = transaction.command
         self.tables = tables
-        self.clock = clock
-        self.new_uuid = new_uuid
-        self.advisory = advisory
+        self.server = server
         self.due: list[Due] = []
         """Foreign keys to look at when the statement has done its work."""
 

@@ -37,7 +37,7 @@ class AdvisoryLock:
     async def run(self, frame: Frame) -> Outcome:
         """Wait for the lock."""
         context: Context = frame[0]
-        await lock(context.advisory(self.key(frame)), context.transaction, UPDATE, BLOCK)
+        await lock(context.server.advisory(self.key(frame)), context.transaction, UPDATE, BLOCK)
         return Outcome([(None,)], 1)
 
 
@@ -71,9 +71,10 @@ class Statement:
     text: str
     title: str
     tag: str
-    size: int
+    empty: Frame
     types: list[str | None]
-    takes: list[Convert | None]
+    takes: list[tuple[int, Convert]]
+    """Conversions of arguments by their number."""
     parts: list[Part]
     alone: Query | None
     """The only query of a statement that changes and locks nothing."""
@@ -81,19 +82,18 @@ class Statement:
     columns: list[tuple[str, str | None]]
     json: bool
 
-    def frame(self, context: Context, arguments: tuple[Any, ...]) -> Frame:
-        """A frame for one execution. Raises asyncpg.DataError, asyncpg.InterfaceError."""
-        takes = self.takes
-        if len(arguments) != len(takes):
+    def frame(self, arguments: tuple[Any, ...]) -> Frame:
+        """A frame for one execution, still without its context. Raises asyncpg.DataError, asyncpg.InterfaceError."""
+        if len(arguments) != len(self.types):
             raise asyncpg.InterfaceError(
-                f"the server expects {len(takes)} arguments for this query, {len(arguments)} were passed"
+                f"the server expects {len(self.types)} arguments for this query, {len(arguments)} were passed"
             )
-        frame: Frame = [None] * self.size
-        frame[0] = context
-        frame[1] = [
-            value if value is None or take is None else take(value)
-            for value, take in zip(arguments, takes, strict=True)
-        ]
+        frame = self.empty[:]
+        taken = frame[1] = list(arguments)
+        for number, take in self.takes:
+            value = taken[number]
+            if value is not None:
+                taken[number] = take(value)
         return frame
 
     async def run(self, frame: Frame) -> Outcome:
@@ -111,7 +111,13 @@ class Statement:
         record = self.record
         if not self.json:
             return [record(row) for row in rows]
-        return [record([item.load() if type(item) is Jsonb else item for item in row]) for row in rows]
+        return [self.first(row) for row in rows]
+
+    def first(self, row: Values) -> Record:
+        """One row as the caller gets it."""
+        if not self.json:
+            return self.record(row)
+        return self.record([item.load() if type(item) is Jsonb else item for item in row])
 
 
 class Record(tuple[Any, ...]):
@@ -161,9 +167,10 @@ def compile_statement(catalog: Catalog, text: str) -> Statement:
     places = {name: places[name] for name, _ in columns}
     record = type("Record", (Record,), {"__slots__": (), "_places": places})
     types = [compilation.parameters.get(number) for number in range(compilation.parameter_count)]
-    takes = [None if kind is None else taking(kind) for kind in types]
+    takes = [(number, taking(kind)) for number, kind in enumerate(types) if kind is not None]
+    empty: Frame = [None] * compilation.size
     return Statement(
-        text, _title(node), _TAGS.get(type(node), "SELECT"), compilation.size, types, takes, parts, alone,
+        text, _title(node), _TAGS.get(type(node), "SELECT"), empty, types, takes, parts, alone,
         record, columns,
         any(kind == "jsonb" for _, kind in columns),
     )  # fmt: skip

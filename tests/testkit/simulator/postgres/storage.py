@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
 import asyncpg
-from testkit.simulator.postgres.catalog import Catalog, Table
+from testkit.simulator.postgres.catalog import Catalog, Table, Values
 from testkit.simulator.postgres.ddl import apply_ddl
 from testkit.simulator.postgres.failures import UnsupportedSql
 from testkit.simulator.postgres.locks import Lockable
 from testkit.simulator.postgres.migrations import catalog_of
 from testkit.simulator.postgres.modify import Outcome
+from testkit.simulator.postgres.queries import Query
 from testkit.simulator.postgres.rows import Row, TableRows, Transaction
-from testkit.simulator.postgres.scope import Context
+from testkit.simulator.postgres.scope import CONTEXT, Context
 from testkit.simulator.postgres.statements import Statement, compile_statement
 from testkit.simulator.postgres.values import Jsonb
 
@@ -30,8 +31,8 @@ _COMPILED: dict[str, dict[str, Statement]] = {}
 class Hooks(Protocol):
     """What the simulator is told, and may fail or delay."""
 
-    async def point(self, kind: str, detail: str) -> None:
-        """`statement` before each, `commit` before it is applied, `committed` after."""
+    def point(self, kind: str, detail: str) -> Awaitable[None] | None:
+        """`statement` before each, `commit` before it is applied, `committed` after; None: nothing to wait for."""
         ...
 
     def now(self) -> datetime:
@@ -44,6 +45,7 @@ class Storage:
 
     def __init__(self, schema: str, hooks: Hooks, seed: int) -> None:
         self.hooks = hooks
+        self.clock = hooks.now
         self.catalog: Catalog = catalog_of(schema)
         self.tables = [TableRows(table) for table in self.catalog.tables.values()]
         self.commits = 0
@@ -93,8 +95,6 @@ class Storage:
             except UnsupportedSql as error:
                 self.refused.append(str(error))
                 raise
-        if len(self.tables) < len(self.catalog.tables):
-            self.tables += [TableRows(table) for table in list(self.catalog.tables.values())[len(self.tables) :]]
         return found
 
     def is_setting(self, text: str) -> bool:
@@ -110,6 +110,8 @@ class Storage:
             apply_ddl(self.catalog, text[text.index("CREATE TEMPORARY") :])
             for name in names:
                 self.catalog.tables[name].temporary = True
+        if len(self.tables) < len(self.catalog.tables):
+            self.tables += [TableRows(table) for table in list(self.catalog.tables.values())[len(self.tables) :]]
         return True
 
     def begin(self, tenant: str, *, isolated: bool = False) -> Transaction:
@@ -121,26 +123,47 @@ class Storage:
 
     async def run(self, transaction: Transaction, statement: Statement, args: tuple[Any, ...]) -> Outcome:
         """Run a statement. An error undoes the transaction and frees its locks, as Postgres does before ROLLBACK."""
-        transaction.command += 1
-        if not transaction.isolated or transaction.snapshot is None:
-            transaction.snapshot = self.commits
-        snapshot = transaction.snapshot
-        assert snapshot is not None
-        context = Context(transaction, snapshot, self.tables, self.hooks.now, self._uuid, self._lockable)
-        frame = statement.frame(context, args)
+        if statement.alone is not None:
+            rows = self.run_alone(transaction, statement.alone, statement, args)
+            return Outcome(rows, len(rows))
+        frame = statement.frame(args)
+        frame[CONTEXT] = self._context(transaction)
         try:
-            if statement.alone is not None:
-                return Outcome(rows := statement.alone.run(frame), len(rows))
             return await statement.run(frame)
         except BaseException as error:
-            if isinstance(error, UnsupportedSql):
-                self.refused.append(str(error))
-            transaction.failed = True
-            self.roll_back(transaction)
+            self._failed(transaction, error)
             raise
         finally:
             if not transaction.isolated:
                 transaction.snapshot = None
+
+    def run_alone(
+        self, transaction: Transaction, query: Query, statement: Statement, args: tuple[Any, ...]
+    ) -> list[Values]:
+        """The same for a statement that is nothing but a query without locks: its rows, at once."""
+        frame = statement.frame(args)
+        frame[CONTEXT] = self._context(transaction)
+        try:
+            return query.run(frame)
+        except BaseException as error:
+            self._failed(transaction, error)
+            raise
+        finally:
+            if not transaction.isolated:
+                transaction.snapshot = None
+
+    def _context(self, transaction: Transaction) -> Context:
+        transaction.command += 1
+        snapshot = transaction.snapshot
+        if snapshot is None:
+            snapshot = transaction.snapshot = self.commits
+        return Context(transaction, snapshot, self.tables, self)
+
+    def _failed(self, transaction: Transaction, error: BaseException) -> None:
+        if isinstance(error, UnsupportedSql):
+            self.refused.append(str(error))
+        transaction.failed = True
+        self.roll_back(transaction)
 
     def commit(self, transaction: Transaction) -> None:
         """Apply a transaction; one that has failed is rolled back, as COMMIT does."""
@@ -198,10 +221,12 @@ class Storage:
         left = [row for row in (*self._unpruned, *rows) if not row.table.prune(row, oldest)]
         self._unpruned = list(dict.fromkeys(left))
 
-    def _uuid(self) -> UUID:
+    def new_uuid(self) -> UUID:
+        """`gen_random_uuid()`."""
         return UUID(int=self._random.getrandbits(128), version=4)
 
-    def _lockable(self, key: int) -> Lockable:
+    def advisory(self, key: int) -> Lockable:
+        """What `pg_advisory_xact_lock(key)` locks."""
         return self._advisory.setdefault(key, Lockable())
 
 
