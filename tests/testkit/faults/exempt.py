@@ -69,6 +69,9 @@ EXEMPT = {
     "chunkstore/collection/lost.py:*": _NO_ACT,
     "chunkstore/catalogue/removal.py:_let_rest:*": _BUCKET,
     "chunkstore/catalogue/removal.py:holding_place:*": _SECOND_FAULT,
+    "chunkstore/catalogue/removal.py:_put_group_files:*": _SECOND_FAULT,
+    "chunkstore/catalogue/session_files.py:_writing_index:*": _SECOND_FAULT,
+    "chunkstore/catalogue/open_backup.py:_require_no_folder:*": _DIRECTORY,
     "chunkstore/maintenance/adopt_bucket.py:*": _BUCKET,
     "chunkstore/maintenance/adopt.py:*": _DIRECTORY,
     "chunkstore/maintenance/reimport.py:*": _NO_ACT,
@@ -81,6 +84,7 @@ EXEMPT = {
 _GUARDS = {
     "retain_until": "retention locks are off unless an operator sets them: tests of retention",
     "outcome.refused": _SECOND_FAULT,
+    "doubtful": _SECOND_FAULT,
     "rest is not None": _BUCKET,
 }
 

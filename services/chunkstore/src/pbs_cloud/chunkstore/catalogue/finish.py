@@ -7,11 +7,11 @@ import uuid
 from dataclasses import dataclass
 
 from pbs_cloud.chunkstore.catalogue.announce import announce, announce_usage
-from pbs_cloud.chunkstore.catalogue.manifests import set_stored_size, total_size
+from pbs_cloud.chunkstore.catalogue.manifests import put_protected, set_stored_size, total_size
 from pbs_cloud.chunkstore.catalogue.names import UPLOADED_MANIFEST, SnapshotPlace
 from pbs_cloud.chunkstore.catalogue.parts import Parts
 from pbs_cloud.chunkstore.catalogue.removal import holding_place
-from pbs_cloud.chunkstore.catalogue.retention import lock_until, put_mark
+from pbs_cloud.chunkstore.catalogue.retention import lock_until
 from pbs_cloud.chunkstore.catalogue.rows import Store
 from pbs_cloud.chunkstore.catalogue.session_rows import (
     LOST,
@@ -76,7 +76,7 @@ class Finish:
             async with holding_place(self._parts, ctx.tenant_id, found.snapshot_id):
                 await backend.put_file(found.where.file_key(MANIFEST_NAME), raw)
             if manifest.retain_until is not None:
-                await put_mark(backend, found.where)
+                await put_protected(backend, found.where)
             await self._commit(ctx, found, manifest, len(raw), statistics)
             await backend.delete_file(found.where.file_key(UPLOADED_MANIFEST))
 

@@ -1,14 +1,16 @@
-"""The manifest of a snapshot: what listings show of it, and rewriting it under the row's lock (formats 4.3-4.5)."""
+"""Manifest and protection of a snapshot: what lists show, and writing them under the row's lock (formats 4.3-4.5)."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 from pbs_cloud.chunkstore.backends.port import ChunkBackend
+from pbs_cloud.chunkstore.catalogue.names import SnapshotPlace
 from pbs_cloud.chunkstore.catalogue.rows import Snapshot, Store
 from pbs_cloud.chunkstore.catalogue.usage import add_bytes
 from pbs_cloud.contracts.chunkstore import types as t
-from pbs_cloud.contracts.errors import DataCorrupt
+from pbs_cloud.contracts.errors import AlreadyExists, DataCorrupt
 from pbs_cloud.formats.errors import FormatError
 from pbs_cloud.formats.manifest import BackupManifest, listed_files
 from pbs_cloud.formats.names import MANIFEST_NAME
@@ -79,6 +81,12 @@ async def rewrite_manifest(
         total_size(manifest, len(raw)),
     )
     await set_stored_size(connection, store, snapshot.id, MANIFEST_NAME, len(raw))
+
+
+async def put_protected(backend: ChunkBackend, where: SnapshotPlace) -> None:
+    """The file that says "protected"; one that is there already says it too (formats 8.2)."""
+    with contextlib.suppress(AlreadyExists):
+        await backend.put_file(where.protected_key, b"", only_new=True)
 
 
 async def set_stored_size(connection: Connection, store: Store, snapshot_id: int, name: str, size: int) -> None:

@@ -6,27 +6,18 @@ alone. The time stands in the row and, for a rebuild, in the manifest's unprotec
 
 from __future__ import annotations
 
-import contextlib
 from datetime import UTC, datetime
 
-from pbs_cloud.chunkstore.backends.port import ChunkBackend
-from pbs_cloud.chunkstore.catalogue.names import SnapshotPlace
 from pbs_cloud.chunkstore.catalogue.parts import Parts
 from pbs_cloud.chunkstore.catalogue.rows import Store
 from pbs_cloud.chunkstore.catalogue.session_rows import place_of_snapshot
-from pbs_cloud.contracts.errors import AlreadyExists, Conflict, PbsError
+from pbs_cloud.contracts.errors import Conflict, PbsError
 from pbs_cloud.runtime.database import Connection
 from pbs_cloud.runtime.logging import get_logger
 
 DAY = 86_400
 BATCH = 100
 _log = get_logger(__name__)
-
-
-async def put_mark(backend: ChunkBackend, where: SnapshotPlace) -> None:
-    """The file that says "protected"; one that is there already says it too (formats 8.2)."""
-    with contextlib.suppress(AlreadyExists):
-        await backend.put_file(where.protected_key, b"", only_new=True)
 
 
 async def lock_until(connection: Connection, days: int, backup_time: int) -> int | None:

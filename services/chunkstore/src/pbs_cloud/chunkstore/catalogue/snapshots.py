@@ -8,11 +8,17 @@ from dataclasses import dataclass
 
 from pbs_cloud.chunkstore.catalogue.announce import announce_usage
 from pbs_cloud.chunkstore.catalogue.closing import Closing
-from pbs_cloud.chunkstore.catalogue.manifests import readable, rewrite_manifest, shown_files, stored_names
+from pbs_cloud.chunkstore.catalogue.manifests import (
+    put_protected,
+    readable,
+    rewrite_manifest,
+    shown_files,
+    stored_names,
+)
 from pbs_cloud.chunkstore.catalogue.names import Place, SnapshotPlace, parse_time
 from pbs_cloud.chunkstore.catalogue.parts import Parts
 from pbs_cloud.chunkstore.catalogue.removal import Removal, mark_committed, require_unpinned
-from pbs_cloud.chunkstore.catalogue.retention import put_mark, require_unlocked
+from pbs_cloud.chunkstore.catalogue.retention import require_unlocked
 from pbs_cloud.chunkstore.catalogue.rows import ENOENT, Group, Snapshot, Store, find_group, find_snapshot, usable_store
 from pbs_cloud.contracts.chunkstore import types as t
 from pbs_cloud.contracts.context import CallContext
@@ -151,7 +157,7 @@ class Snapshots:
             await require_unpinned(connection, snapshot)
             backend = self._parts.backends.of(store)
             if protected:
-                await put_mark(backend, where)
+                await put_protected(backend, where)
             else:
                 await require_unlocked(connection, snapshot.id)
                 await backend.delete_file(where.protected_key)
