@@ -6,7 +6,7 @@ import pytest
 from simulation.children import simulate
 
 SEEDS = 2000
-_PARTS = 8
+_PARTS = 4
 
 
 @pytest.mark.parametrize("part", range(_PARTS))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from soak.parts import Allowance
 
-BATCH = 500
+BATCH = 4000
 _TESTS = Path(__file__).parent.parent
 
 

@@ -25,12 +25,14 @@ from pbs_cloud.chunkstore.catalogue import upkeep
 from pbs_cloud.chunkstore.chunks import main as chunks_main
 from pbs_cloud.chunkstore.chunks import stores
 from pbs_cloud.chunkstore.collection import deleting, index_list, orphans
+from pbs_cloud.chunkstore.maintenance import objects
 from pbs_cloud.contracts.auth import Tenant
 from pbs_cloud.contracts.chunkstore.catalogue import CatalogueClient
 from pbs_cloud.contracts.chunkstore.chunks import ChunksClient
 from pbs_cloud.contracts.chunkstore.collection import CollectionClient, SweeperClient
 from pbs_cloud.contracts.chunkstore.verifier import VerifierClient
 from pbs_cloud.contracts.errors import PbsError
+from pbs_cloud.formats import layout
 from pbs_cloud.gc import mark_set
 from pbs_cloud.gc import tasks as gc_tasks
 from pbs_cloud.gc.collection import Collection
@@ -241,6 +243,10 @@ class Product:
             (orphans, "obstore", obstore),
             (orphans, "data_client", lambda *_, **__: None),
             (orphans, "_local_objects", self._local_objects),
+            (objects, "obstore", obstore),
+            (objects, "data_client", lambda *_, **__: None),
+            (objects, "_FOLDERS_AT_ONCE", 0x10000),
+            (objects, "_scan", self._all_chunks),
             (deleting, "_client", once),
             (deleting.LocalDeleter, "_unlink_bad", self._unlink_bad),
             (mark_set, "_nameless_file", io.BytesIO),
@@ -256,9 +262,15 @@ class Product:
         for digest, bad, size, changed in list(chunk_objects(self.directory)):
             yield orphans.StoredObject(digest, bad, size, EPOCH + changed)
 
-    def _unlink_bad(self, digests: Any) -> None:
-        from pbs_cloud.formats import layout
+    def _all_chunks(self, _root: Path, _start: int) -> objects.ChunkBatch:
+        batch = objects.ChunkBatch()
+        for path in self.directory.below(layout.CHUNK_DIR + "/"):
+            _, folder, name = path.split("/")
+            batch.add(folder, name, len(self.directory.files[path]))
+        batch.chunks.sort()
+        return batch
 
+    def _unlink_bad(self, digests: Any) -> None:
         for digest in digests:
             for number in range(layout.MAX_BAD_COPIES):
                 self.directory.unlink(layout.bad_chunk_path(digest, number), synced=False)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from testkit.simulator import actors, faults, invariants
 from testkit.simulator.bucket import Bucket
+from testkit.simulator.comparison import check_fsck
 from testkit.simulator.directory import Directory
 from testkit.simulator.loop import SimLoop
 from testkit.simulator.network import Network
@@ -25,6 +27,8 @@ PREFIX = "store"
 BOOT_SECONDS = 200.0
 OP_SECONDS = 7200.0
 LATE_SECONDS = 2100.0
+FSCK_EVERY = 4
+"""One of so many worlds is compared at its end as `pbs-cloud fsck` does it."""
 _STORE = """
 INSERT INTO datastore (tenant_id, name, backend_type, location) VALUES ($1, $2, $3, $4) RETURNING id
 """
@@ -228,6 +232,9 @@ class World:
         await invariants.check_garbage(self, needed, orphans=orphans)
         await invariants.check_usage(self)
         await invariants.check_leftovers(self)
+        if self.script.seed % FSCK_EVERY == 0:
+            with ThreadPoolExecutor(1) as executor:
+                await check_fsck(self, executor, needed, orphans=orphans)
         for found in self.loop.errors:
             error = found.get("exception")
             self.fail(f"nobody looked at: {found.get('message')}: {type(error).__name__}: {error}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -251,6 +251,20 @@ def _simple(function: Callable[..., Any], kind: str, takes: tuple[str, ...], key
     return handle
 
 
+def _formatted_time(compilation: Compilation, scope: Scope, node: exp.TimeToStr) -> Expression:
+    """`to_char(to_timestamp(seconds) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')`, and no other."""
+    zoned = node.this
+    if (
+        not isinstance(zoned, exp.AtTimeZone)
+        or zoned.args["zone"].name != "UTC"
+        or not isinstance(zoned.this, exp.UnixToTime)
+        or node.args["format"].name != '%Y-%m-%d"T"%H:%M:%S"Z"'
+    ):
+        raise UnsupportedSql(node.sql("postgres"))
+    seconds = _arguments(compilation, scope, [zoned.this.this], "int8")
+    return _call(lambda value: f"{datetime.fromtimestamp(value, UTC):%Y-%m-%dT%H:%M:%SZ}", seconds, "text", "to_char")
+
+
 def _json_text(value: Jsonb, key: str) -> str | None:
     found = value.load()
     if not isinstance(found, dict) or not isinstance(found.get(key), str | None):
@@ -282,6 +296,8 @@ FUNCTIONS: dict[type[exp.Expr], Handler] = {
     exp.Case: _case,
     exp.MakeInterval: _make_interval,
     exp.Extract: _extract,
+    exp.TimeToStr: _formatted_time,
+    exp.Replace: _simple(str.replace, "text", ("text",) * 3, ("this", "expression", "replacement"), "replace"),
     exp.Like: _like,
     exp.Length: _length,
     exp.JSONExtractScalar: _json_field,
