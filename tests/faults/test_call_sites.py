@@ -62,13 +62,13 @@ async def test_every_call_site_is_reached(route: Route) -> None:
     assert not missing, "no act comes by:\n" + "\n".join(missing)
 
 
-def test_exemptions_are_about_something() -> None:
+async def test_exemptions_are_about_something() -> None:
     """A reason whose place is gone goes too."""
     unused = [pattern for pattern in EXEMPT if not any(fnmatch(str(site), pattern) for site in SITES)]
     assert not unused
 
 
-def test_every_area_has_a_share() -> None:
+async def test_every_area_has_a_share() -> None:
     """No service is left out."""
     where = {str(site) for site in SITES if reason(site, Storage.DIRECTORY) is None}
     assert not {place for place in where if not place.startswith(tuple(SHARES))}

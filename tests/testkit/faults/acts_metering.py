@@ -14,6 +14,8 @@ from testkit.faults.acts import Act, act, reading, snapshot
 from testkit.faults.world import FaultWorld
 from testkit.maintenance import ADMIN, STORE, TENANT
 
+_LEFT = 10
+
 
 async def _usage(world: FaultWorld) -> tuple[int, int]:
     found = await world.billing.get_usage(ADMIN)
@@ -66,7 +68,7 @@ async def lost_position(world: FaultWorld) -> Act:
     await _settled(world)
     before = await _usage(world)
     async with world.part("billing", Database).system() as connection:
-        await connection.execute("UPDATE inbox SET epoch = 'another', last = 0")
+        await connection.execute("UPDATE inbox SET epoch = 'another', last = 0 WHERE producer = 'chunkstore'")
 
     async def run() -> None:
         await world.part("billing", EventConsumer).catch_up("chunkstore")
@@ -84,10 +86,10 @@ async def events_that_are_gone(world: FaultWorld) -> Act:
     """After 30 days a producer has forgotten; whoever slept so long goes on behind the gap."""
     await _settled(world)
     async with world.part("catalogue", Database).system() as connection:
-        first = await connection.fetchval("SELECT min(sequence) FROM outbox")
-        await connection.execute("DELETE FROM outbox WHERE sequence <= $1", first + 1)
+        last = await connection.fetchval("SELECT last FROM outbox_sequence")
+        await connection.execute("DELETE FROM outbox WHERE sequence <= $1", last - _LEFT)
     async with world.part("billing", Database).system() as connection:
-        await connection.execute("UPDATE inbox SET last = 0")
+        await connection.execute("UPDATE inbox SET last = 0 WHERE producer = 'chunkstore'")
 
     async def run() -> None:
         await world.part("billing", EventConsumer).catch_up("chunkstore")
