@@ -101,7 +101,9 @@ class Check:
             return
         for field in ("csum", "size", "chunk_count"):
             if getattr(found, field) != row[field]:
-                self.report.add(Problem.DIFFERENT, row["key"], f"{field} is not what the row says")
+                # nobody writes an index again, so other entries than it was closed with are damage
+                problem = Problem.DAMAGED if field == "csum" and row[field] is not None else Problem.DIFFERENT
+                self.report.add(problem, row["key"], f"{field} is not what the row says")
 
     # ------------------------------------------------------------------------------------------------ second looks
 
