@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from pbs_cloud.chunkstore.maintenance import running
+from pbs_cloud.chunkstore.maintenance.fsck_report import Problem
 from pbs_cloud.chunkstore.states import ChunkState
 from pbs_cloud.contracts.chunkstore import types as t
-from pbs_cloud.contracts.errors import NotFound, Unavailable
+from pbs_cloud.contracts.errors import DataCorrupt, NotFound, Unavailable
 from pbs_cloud.formats import layout
 from testkit.faults.acts import Act, act, chunks, fresh, key_of
 from testkit.faults.acts_stores import SYSTEM
@@ -148,8 +149,11 @@ async def comparison(world: FaultWorld) -> Act:
             raise AssertionError(f"the store is not found: {error}") from error
         if any(item.problem.value == "not comparable" for item in report.findings):
             raise Unavailable("fsck could not compare")
+        if expected and report.totals[Problem.DAMAGED] > dict(expected)[Problem.DAMAGED.value]:
+            raise DataCorrupt("what came damaged from the storage was told")
         return sorted((problem.value, count) for problem, count in report.totals.items())
 
+    expected: list[tuple[str, int]] = []
     expected = await run()
     assert expected, "nothing was found"
 

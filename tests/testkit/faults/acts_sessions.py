@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from pbs_cloud.contracts.chunkstore import types as t
-from pbs_cloud.contracts.errors import Conflict, DataCorrupt, InvalidArgument, PbsError
+from pbs_cloud.contracts.errors import Conflict, DataCorrupt, InvalidArgument, PbsError, Unavailable
 from pbs_cloud.formats import blob
 from pbs_cloud.formats.index import dynamic_header
 from testkit.chunk_world import Chunk
 from testkit.faults.acts import Act, act, chunks, fresh, group, key_of, reading, snapshot, times
-from testkit.faults.acts_stores import SYSTEM
+from testkit.faults.acts_stores import SYSTEM, upkeep_once
 from testkit.faults.world import FaultWorld
-from testkit.maintenance import ADMIN, STORE, Archive
+from testkit.maintenance import ADMIN, FIRST_TIME, STORE, Archive
 
 _MANY = 210_000
 
@@ -36,7 +36,14 @@ def _backing_up(world: FaultWorld, key: t.SnapshotKey, archives: dict[str, list[
     blobs = {"c.conf.blob": blob.encode(b"configuration")}
 
     async def run() -> None:
-        await world.back_up(key, archives, blobs, **more)
+        try:
+            await world.back_up(key, archives, blobs, **more)
+        except Conflict:
+            if key.backup_time in await times(world, key.group):
+                raise
+            await world.nothing_is_late()
+            await upkeep_once(world)
+            raise Unavailable("its place rests after a write without an answer") from None
 
     async def whole() -> None:
         await _only_whole(world, key.group, {key: Kept(archives, blobs)})
@@ -77,14 +84,14 @@ async def first_backup_of_a_datastore(world: FaultWorld) -> Act:
 @act
 async def large_index(world: FaultWorld) -> Act:
     """So large that a bucket takes it in parts."""
-    key, (chunk,) = key_of(group()), chunks(1)
+    (chunk,) = chunks(1)
     entries = ((number * chunk.size).to_bytes(8, "little") + chunk.digest for number in range(1, _MANY + 1))
     body = b"".join(entries)
     csum = hashlib.sha256(body).digest()
-    raw = dynamic_header(uuid.uuid4().bytes, key.backup_time, csum) + body
+    raw = dynamic_header(uuid.uuid4().bytes, FIRST_TIME, csum) + body
 
     async def run() -> None:
-        session = await world.open(key.group, key.backup_time)
+        session = await world.open(group(), FIRST_TIME)  # a place rests after a write without an answer
         try:
             await world.upload(session, [chunk])
             closing = (session.session_id, "a.pxar.didx", csum, _MANY * chunk.size)
