@@ -39,6 +39,7 @@ ACTS = (
     "namespace_deletion",
     "object_of_unknown_origin",
     "owner",
+    "protection",
     "protection_taken_away",
     "rebuild",
     "refused_files",
