@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from testkit.simulator.loop import WORLD
 from testkit.simulator.processes import TENANT, Gateway, Worker
 from testkit.simulator.truth import BY_DIGEST, POOL, Chunk, Fact, Known
 
@@ -246,7 +247,7 @@ async def move(world: World, gateway: Gateway, args: dict[str, Any]) -> None:
         return
     with contextlib.suppress(PbsError):
         await gateway.catalogue.move_group(context(), group, args["to"], merge=True)
-    await world.find_places()
+    await world.loop.spawn(WORLD, world.find_places())  # people look, no process does: nothing befalls them
 
 
 async def gc(world: World, worker: Worker, args: dict[str, Any]) -> None:
