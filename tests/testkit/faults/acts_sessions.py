@@ -63,6 +63,14 @@ async def backup(world: FaultWorld) -> Act:
 
 
 @act
+async def first_backup_of_a_group_of_another_server(world: FaultWorld) -> Act:
+    """Its owner file is there, and no row."""
+    ref = group()
+    await world.place().write(f"host/{ref.backup_id}/owner", f"{ADMIN.caller.auth_id}\n".encode())
+    return _backing_up(world, key_of(ref), {"a.pxar.didx": chunks(1)})
+
+
+@act
 async def first_backup_of_a_datastore(world: FaultWorld) -> Act:
     """The process of the chunks has not opened it yet."""
     name = fresh("store")

@@ -21,6 +21,7 @@ from pbs_cloud.contracts.errors import (
     PermissionDenied,
     QuotaExceeded,
     SessionLost,
+    Unavailable,
 )
 from pbs_cloud.formats import blob
 from pbs_cloud.formats.manifest import BackupManifest
@@ -85,6 +86,31 @@ async def test_an_unfinished_backup_leaves_nothing(bench: Bench, admin: CallCont
     await bench.close(admin, again.session_id)
     counter, stored = await bench.counted(admin)
     assert counter == stored
+
+
+async def test_a_group_of_another_server_is_whose_its_owner_file_says(
+    bench: Bench, admin: CallContext, group: t.GroupRef
+) -> None:
+    """The catalogue knows none of its snapshots: its owner file is not written over, and decides."""
+    folder = bench.folder / "datastores" / admin.tenant_id / "tank" / "host" / group.backup_id
+    (folder / "2020-01-01T00:00:00Z").mkdir(parents=True)
+    (folder / "2020-01-01T00:00:00Z" / "index.json.blob").write_bytes(b"theirs")
+    (folder / "owner").write_text("alice@pbs!t\n")
+    for _ in range(2):
+        with pytest.raises(NotOwner, match=r"^backup owner check failed \(admin@pbs != alice@pbs!t\)$"):
+            await bench.open(admin, group, TIME)
+        assert group.backup_id not in [found.backup_id for found in await bench.groups(admin, "tank")]
+    user = caller(admin.tenant_id, "alice@pbs", "DatastoreBackup")
+    session = await bench.open(user, group, TIME)
+    listed = {found.backup_id: found.owner for found in await bench.groups(admin, "tank")}
+    assert listed[group.backup_id] == "alice@pbs!t"
+    await bench.close(user, session.session_id)
+    assert bench.files_of(admin, f"host/{group.backup_id}") == ["2020-01-01T00:00:00Z", "owner"]
+    (folder / "owner").write_text("nobody\n")
+    with pytest.raises(Unavailable, match="the owner of the group could not be stored"):
+        await bench.open(user, group, TIME)
+    assert (folder / "owner").read_text() == "nobody\n"
+    shutil.rmtree(folder)
 
 
 async def test_a_folder_of_another_server_keeps_its_time(bench: Bench, admin: CallContext, group: t.GroupRef) -> None:

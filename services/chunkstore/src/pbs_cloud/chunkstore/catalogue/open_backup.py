@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pbs_cloud.chunkstore.backends.local import LocalBackend
+from pbs_cloud.chunkstore.backends.small_files import read_owner
 from pbs_cloud.chunkstore.catalogue.closing import Closing
 from pbs_cloud.chunkstore.catalogue.groups import require_no_backup
 from pbs_cloud.chunkstore.catalogue.names import BENCHMARK, Place, SnapshotPlace, parse_time
@@ -17,11 +18,13 @@ from pbs_cloud.chunkstore.catalogue.usage import require_room
 from pbs_cloud.contracts.chunkstore import types as t
 from pbs_cloud.contracts.context import CallContext, Caller
 from pbs_cloud.contracts.errors import (
+    AlreadyExists,
     Conflict,
     DataCorrupt,
     InvalidArgument,
     Locked,
     NamespaceNotFound,
+    NotOwner,
     PbsError,
     PermissionDenied,
     Unavailable,
@@ -54,7 +57,8 @@ class _Wanted:
 class _Opened:
     session: t.BackupSession
     store: Store
-    new_group: bool
+    new_group: int | None
+    """Id of the group if it holds no backup yet."""
 
 
 class BackupOpening:
@@ -97,7 +101,7 @@ class BackupOpening:
             if not wanted.benchmark:
                 require_owner(ctx.caller, row["owner"])
             session = await self._insert(connection, ctx, store, row["id"], wanted)
-            return _Opened(session, store, new)
+            return _Opened(session, store, row["id"] if new else None)
 
     async def _require_no_folder(self, store: Store, wanted: _Wanted) -> None:
         """Raises Conflict: a directory has files of that time that the catalogue does not know (somebody else's).
@@ -156,14 +160,30 @@ class BackupOpening:
 
     async def _write_owner(self, ctx: CallContext, wanted: _Wanted, opened: _Opened) -> None:
         """The owner file of a group that is new; without it the session cannot go on."""
-        if wanted.benchmark or not opened.new_group:
+        if wanted.benchmark or opened.new_group is None:
             return
+        key, backend = wanted.place.owner_key, self._parts.backends.of(opened.store)
         try:
-            backend = self._parts.backends.of(opened.store)
-            await backend.put_file(wanted.place.owner_key, f"{ctx.caller.auth_id}\n".encode())
+            try:
+                await backend.put_file(key, f"{ctx.caller.auth_id}\n".encode(), only_new=True)
+            except AlreadyExists:
+                await self._take_owner(ctx, opened.new_group, await read_owner(backend, key))
         except PbsError as error:
             await self._closing.close(ctx, opened.session.session_id, error=error.message, bytes_sent=0)
+            if isinstance(error, NotOwner):
+                raise
             raise Unavailable("the owner of the group could not be stored") from error
+
+    async def _take_owner(self, ctx: CallContext, group_id: int, owner: str | None) -> None:
+        """The group is there although the catalogue knows no backup of it: it is whose its file says (mixed mode).
+
+        Raises NotOwner, DataCorrupt.
+        """
+        if owner is None:
+            raise DataCorrupt("the owner of the group cannot be read")
+        require_owner(ctx.caller, owner)
+        async with self._parts.database.tenant(ctx.tenant_id) as connection:
+            await connection.execute("UPDATE backup_group SET owner = $2 WHERE id = $1", group_id, owner)
 
 
 def _require_backup(caller: Caller, store: str, ns: str) -> None:

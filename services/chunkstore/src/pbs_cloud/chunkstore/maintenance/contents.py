@@ -14,8 +14,6 @@ from pbs_cloud.formats import layout
 from pbs_cloud.formats.errors import FormatError
 from pbs_cloud.formats.names import MANIFEST_NAME, ArchiveName, ArchiveType, BackupGroup, BackupNamespace, SnapshotRef
 
-MAX_SMALL_FILE = 64 * 1024 * 1024
-
 
 @dataclass(frozen=True, slots=True)
 class GroupPlace:
@@ -104,16 +102,6 @@ async def find_snapshots(backend: ChunkBackend) -> AsyncIterator[SnapshotFiles]:
             current.sizes[path.filename] = size
     if current is not None:
         yield current
-
-
-async def read_small(backend: ChunkBackend, key: str) -> bytes:
-    """A whole file. Raises NotFound, DataCorrupt (too large), Unavailable."""
-    content = bytearray()
-    async for piece in backend.read_file(key):
-        content += piece
-        if len(content) > MAX_SMALL_FILE:
-            raise DataCorrupt(f"{key} is too large")
-    return bytes(content)
 
 
 async def examine_index(pieces: AsyncIterable[bytes], name: str, digests: DigestSet) -> StoredFile:

@@ -10,6 +10,7 @@ import asyncio
 from typing import Any
 
 from pbs_cloud.chunkstore.backends.port import ChunkBackend
+from pbs_cloud.chunkstore.backends.small_files import read_small
 from pbs_cloud.chunkstore.catalogue.rows import Store
 from pbs_cloud.chunkstore.maintenance import contents, fsck_sql, staging
 from pbs_cloud.chunkstore.maintenance.fsck_report import FsckReport, Problem
@@ -224,7 +225,7 @@ class Check:
 
     async def _read_blob(self, key: str) -> None:
         try:
-            await asyncio.to_thread(blob.check_crc, await contents.read_small(self._backend, key))
+            await asyncio.to_thread(blob.check_crc, await read_small(self._backend, key))
         except NotFound:
             return
         except (FormatError, DataCorrupt) as error:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pbs_cloud.chunkstore.backends.port import ChunkBackend
+from pbs_cloud.chunkstore.backends.small_files import read_owner, read_small
 from pbs_cloud.chunkstore.catalogue.announce import announce_usage
 from pbs_cloud.chunkstore.catalogue.manifests import total_size
 from pbs_cloud.chunkstore.catalogue.session_files import StoredFile
@@ -25,7 +26,6 @@ from pbs_cloud.chunkstore.states import ChunkState, SnapshotState, UsageWriter
 from pbs_cloud.contracts.errors import Conflict, DataCorrupt, NotFound
 from pbs_cloud.formats import blob, layout
 from pbs_cloud.formats.errors import FormatError
-from pbs_cloud.formats.identity import AuthId
 from pbs_cloud.formats.manifest import BackupManifest
 from pbs_cloud.formats.names import MANIFEST_NAME, ArchiveName, ArchiveType, BackupNamespace
 from pbs_cloud.runtime.database import Connection
@@ -183,7 +183,7 @@ class Importer:
 
     async def _insert_group(self, place: GroupPlace, files: GroupFiles) -> None:
         """A group with a readable owner; without one it is left out, as a real PBS leaves it out of its lists."""
-        owner = await self._owner(place) if files.owner else None
+        owner = await self._owner(place, files)
         if owner is None:
             self._leave_out(f"group '{place}' left out: it has no readable owner file")
             return
@@ -201,15 +201,11 @@ class Importer:
         self.report.groups += 1
         self.report.owners.add(owner)
 
-    async def _owner(self, place: GroupPlace) -> str | None:
-        content = await contents.read_small(self._backend, layout.owner_path(place.ns, place.group))
-        try:
-            return str(AuthId.parse(content.decode().split("\n", 1)[0].rstrip()))
-        except ValueError:
-            return None
+    async def _owner(self, place: GroupPlace, files: GroupFiles) -> str | None:
+        return await read_owner(self._backend, layout.owner_path(place.ns, place.group)) if files.owner else None
 
     async def _notes(self, place: GroupPlace) -> str:
-        content = await contents.read_small(self._backend, layout.notes_path(place.ns, place.group))
+        content = await read_small(self._backend, layout.notes_path(place.ns, place.group))
         try:
             text = content.decode()
         except UnicodeDecodeError:
@@ -258,7 +254,7 @@ class Importer:
         """None if it cannot be read: such a snapshot shows bare file names."""
         key = layout.manifest_path(snapshot.place.ns, snapshot.ref)
         try:
-            manifest = BackupManifest.from_blob(await contents.read_small(self._backend, key))
+            manifest = BackupManifest.from_blob(await read_small(self._backend, key))
             manifest.to_json()
         except (ValueError, DataCorrupt) as error:
             self.report.warn(f"'{key}' cannot be read: {error}")

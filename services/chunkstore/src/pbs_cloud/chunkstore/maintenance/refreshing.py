@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pbs_cloud.chunkstore.backends.port import ChunkBackend
+from pbs_cloud.chunkstore.backends.small_files import read_small
 from pbs_cloud.chunkstore.catalogue.manifests import total_size
 from pbs_cloud.chunkstore.catalogue.names import Place
-from pbs_cloud.chunkstore.maintenance.contents import SnapshotFiles, read_small
+from pbs_cloud.chunkstore.maintenance.contents import SnapshotFiles
 from pbs_cloud.contracts.errors import DataCorrupt, NotFound
 from pbs_cloud.formats import layout
 from pbs_cloud.formats.manifest import BackupManifest

@@ -157,7 +157,7 @@ class _KnownImporter(Importer):
         for query in (_GROUP, f"{_GROUP} FOR UPDATE"):
             row = await self._db.fetchrow(query, group_id)
             try:
-                owner = await self._owner(place) if files.owner else None
+                owner = await self._owner(place, files)
                 notes = await self._notes(place) if files.notes else ""
             except NotFound:
                 return  # it is being removed
