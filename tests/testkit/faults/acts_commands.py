@@ -149,7 +149,7 @@ async def comparison(world: FaultWorld) -> Act:
             raise AssertionError(f"the store is not found: {error}") from error
         if any(item.problem.value == "not comparable" for item in report.findings):
             raise Unavailable("fsck could not compare")
-        if expected and report.totals[Problem.DAMAGED] > dict(expected).get(Problem.DAMAGED.value, 0):
+        if expected and report.totals[Problem.DAMAGED] > dict(expected)[Problem.DAMAGED.value]:
             raise DataCorrupt("what came damaged from the storage was told")
         return sorted((problem.value, count) for problem, count in report.totals.items())
 
