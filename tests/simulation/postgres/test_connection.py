@@ -17,6 +17,7 @@ from pbs_cloud.chunkstore.maintenance import staging
 from pbs_cloud.contracts.errors import Unavailable
 
 _NAME = "UPDATE datastore SET name = 'other' WHERE id = 1"
+_AGAIN = "INSERT INTO namespace (tenant_id, datastore_id, path) SELECT tenant_id, datastore_id, path FROM namespace"
 _LOCK = "SELECT id FROM datastore WHERE id = 1 FOR UPDATE"
 
 
@@ -236,3 +237,35 @@ async def test_it_knows_all_statements_of_the_services(postgres: SimPostgres) ->
 
 async def test_sessions_of_the_content_are_there(postgres: SimPostgres) -> None:
     assert [row["id"] for row in postgres.storage("chunkstore").rows_of("session")] == SESSIONS[:3]
+
+
+async def test_a_nested_transaction_takes_back_what_it_did(postgres: SimPostgres, database: SimDatabase) -> None:
+    async with database.system() as connection:
+        await connection.execute("UPDATE datastore SET location = 'before' WHERE id = 1")
+        with pytest.raises(RuntimeError):
+            async with connection.transaction():
+                await connection.execute(_NAME)
+                await connection.execute("UPDATE datastore SET location = 'inside' WHERE id = 1")
+                raise RuntimeError
+        with pytest.raises(asyncpg.UniqueViolationError):
+            async with connection.transaction():
+                await connection.execute(_NAME)
+                await connection.execute(_AGAIN)
+        async with connection.transaction():
+            await connection.execute("UPDATE datastore SET gc_status = '{}' WHERE id = 1")
+    row = postgres.storage("chunkstore").rows_of("datastore")[0]
+    assert (row["location"], row["gc_status"]) == ("before", {})
+    assert "other" not in _names(postgres)
+
+
+async def test_what_a_nested_transaction_locked_is_free_when_it_is_taken_back(database: SimDatabase) -> None:
+    async with database.system() as first, database.system() as second:
+        with pytest.raises(RuntimeError):
+            async with first.transaction():
+                await first.execute(_LOCK)
+                raise RuntimeError
+        assert await second.fetchval(f"{_LOCK} NOWAIT") == 1
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            async with first.transaction():
+                await first.execute(f"{_LOCK} NOWAIT")
+        assert await first.fetchval("SELECT 1") == 1

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from testkit.simulator.postgres.catalog import Values
 from testkit.simulator.postgres.failures import UnsupportedSql, postgres_error
-from testkit.simulator.postgres.rows import Transaction
+from testkit.simulator.postgres.rows import Savepoint, Transaction
 from testkit.simulator.postgres.statements import Record, Statement
 from testkit.simulator.postgres.values import binary_copy
 
@@ -19,7 +20,7 @@ LOST = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
 
 
 class SimConnection:
-    """Statements in one transaction. Nested transactions are not supported, nobody uses them."""
+    """Statements in one transaction."""
 
     def __init__(self, storage: Storage, transaction: Transaction) -> None:
         self._storage = storage
@@ -28,6 +29,10 @@ class SimConnection:
     def is_closed(self) -> bool:
         """Whether the connection was lost."""
         return self.transaction_state.lost
+
+    def transaction(self) -> Nested:
+        """A nested transaction."""
+        return Nested(self)
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
         """Run a statement: its command tag."""
@@ -112,9 +117,31 @@ class SimConnection:
             return statement, storage.run_alone(transaction, statement.alone, statement, args)
         return statement, (await storage.run(transaction, statement, args)).rows
 
+    async def begin_nested(self) -> Savepoint:
+        """SAVEPOINT."""
+        await self._until(self._arrive("savepoint"))
+        savepoint = Savepoint(self.transaction_state)
+        self.transaction_state.savepoints.append(savepoint)
+        return savepoint
+
+    async def end_nested(self, savepoint: Savepoint, *, keep: bool) -> None:
+        """RELEASE, or ROLLBACK TO. Raises asyncpg.InFailedSQLTransactionError: there is nothing to keep."""
+        transaction = self.transaction_state
+        if transaction.ended:
+            if keep:
+                self._refuse()
+            return
+        failed, transaction.failed = transaction.failed, False
+        transaction.savepoints.remove(savepoint)
+        if failed or not keep:
+            self._storage.roll_back_to(transaction, savepoint)
+        if failed and keep:
+            transaction.failed = True
+            self._refuse()
+
     def _arrive(self, what: str) -> Awaitable[None] | None:
         """A statement reaches the server, or the connection breaks before it does: what to wait for, `_until` it."""
-        if self.transaction_state.ended:
+        if self.transaction_state.ended or self.transaction_state.failed:
             self._refuse()
         try:
             return self._storage.hooks.point("statement", what)
@@ -145,3 +172,22 @@ class SimConnection:
                 "current transaction is aborted, commands ignored until end of transaction block",
             )
         raise asyncpg.InterfaceError("the transaction has ended")
+
+
+class Nested:
+    """`async with` around a savepoint: an error takes back what was done since, and the transaction goes on."""
+
+    __slots__ = ("_connection", "_savepoint")
+
+    def __init__(self, connection: SimConnection) -> None:
+        self._connection = connection
+        self._savepoint: Savepoint | None = None
+
+    async def __aenter__(self) -> None:
+        self._savepoint = await self._connection.begin_nested()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._savepoint is not None
+        await self._connection.end_nested(self._savepoint, keep=error is None)

@@ -33,6 +33,7 @@ class Transaction:
         "locks",
         "lost",
         "number",
+        "savepoints",
         "snapshot",
         "tenant",
         "touched",
@@ -52,12 +53,24 @@ class Transaction:
         self.touched: list[Row] = []
         self.waiting: Wait | None = None
         self.watchers: list[Wait] = []
+        self.savepoints: list[Savepoint] = []
         self.failed = False
         self.ended = False
         self.lost = False
 
     def __repr__(self) -> str:
         return f"Transaction({self.number})"
+
+
+class Savepoint:
+    """Where a transaction stood when a nested one began: its command, rows touched and locks taken until then."""
+
+    __slots__ = ("command", "locks", "touched")
+
+    def __init__(self, transaction: Transaction) -> None:
+        self.command = transaction.command
+        self.touched = len(transaction.touched)
+        self.locks = len(transaction.locks)
 
 
 class Version:
@@ -191,12 +204,12 @@ class TableRows:
         old.ended_by, old.ended_command = by, by.command
         by.touched.append(old.row)
 
-    def undo(self, row: Row, by: Transaction) -> None:
-        """Take back all that `by` did to a row."""
+    def undo(self, row: Row, by: Transaction, after: int = -1) -> None:
+        """Take back all that `by` did to a row in commands after `after`."""
         versions = row.versions
-        while versions and versions[-1].by is by:
+        while versions and versions[-1].by is by and versions[-1].command > after:
             self._drop(row, len(versions) - 1)
-        if versions and versions[-1].ended_by is by:
+        if versions and versions[-1].ended_by is by and versions[-1].ended_command > after:
             versions[-1].ended_by = None
         if not versions:
             self.rows.pop(row.number, None)

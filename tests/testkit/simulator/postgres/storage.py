@@ -17,7 +17,7 @@ from testkit.simulator.postgres.locks import Lockable
 from testkit.simulator.postgres.migrations import catalog_of
 from testkit.simulator.postgres.modify import Outcome
 from testkit.simulator.postgres.queries import Query
-from testkit.simulator.postgres.rows import Row, TableRows, Transaction
+from testkit.simulator.postgres.rows import Row, Savepoint, TableRows, Transaction
 from testkit.simulator.postgres.scope import CONTEXT, Context
 from testkit.simulator.postgres.statements import Statement, compile_statement
 from testkit.simulator.postgres.values import Jsonb
@@ -163,7 +163,10 @@ class Storage:
         if isinstance(error, UnsupportedSql):
             self.refused.append(str(error))
         transaction.failed = True
-        self.roll_back(transaction)
+        if transaction.savepoints and not transaction.ended:
+            self.roll_back_to(transaction, transaction.savepoints[-1])
+        else:
+            self.roll_back(transaction)
 
     def commit(self, transaction: Transaction) -> None:
         """Apply a transaction; one that has failed is rolled back, as COMMIT does."""
@@ -188,6 +191,18 @@ class Storage:
         self._undo(transaction.touched, transaction)
         self._end(transaction)
 
+    def roll_back_to(self, transaction: Transaction, savepoint: Savepoint) -> None:
+        """Take back what was done after a savepoint, and free the locks taken after it. Repeatable."""
+        later = transaction.touched[savepoint.touched :]
+        for row in reversed(later):
+            row.table.undo(row, transaction, savepoint.command)
+        del transaction.touched[savepoint.touched :]
+        locks = transaction.locks[savepoint.locks :]
+        del transaction.locks[savepoint.locks :]
+        for lock in locks:
+            lock.free(transaction)
+        self._wake_watchers(transaction)
+
     def lose(self, transaction: Transaction) -> None:
         """The connection of a transaction breaks: the server rolls it back."""
         if transaction.lost or transaction.ended:
@@ -211,6 +226,10 @@ class Storage:
         self.open.pop(transaction, None)
         for lock in transaction.locks:
             lock.free(transaction)
+        self._wake_watchers(transaction)
+
+    @staticmethod
+    def _wake_watchers(transaction: Transaction) -> None:
         watchers, transaction.watchers = transaction.watchers, []
         for waiting in watchers:
             if not waiting.future.done():
