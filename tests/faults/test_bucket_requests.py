@@ -1,6 +1,5 @@
 """The walk over a bucket: a fault at calls of the storage and at single requests to it (see test_call_sites.py)."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,7 +8,7 @@ from testkit.faults.exempt import reason
 from testkit.faults.modes import chosen_mode
 from testkit.faults.places import Storage
 from testkit.faults.sites import Kind, all_sites
-from testkit.faults.walk import Route, installed, load_acts, record, strike
+from testkit.faults.walk import Route, installed, load_acts, problem_after, record
 from testkit.faults.world import FaultWorld, start_world
 from testkit.servers import NatsServer, PostgresServer, S3Server
 
@@ -51,7 +50,6 @@ ACTS = (
 """They come by every request and by every call of the storage; the others need much longer."""
 
 SHARES = {Kind.BUCKET: 2, Kind.STORAGE: 5}
-_STRIKE_SECONDS = 120.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -85,11 +83,7 @@ async def test_faults_over_a_bucket(world: FaultWorld, route: Route, kind: Kind)
         mode = chosen_mode(site, SHARES[kind])
         if site.kind is not kind or site not in route.acts or mode is None:
             continue
-        try:
-            async with asyncio.timeout(_STRIKE_SECONDS):
-                await strike(world, route, site, mode)
-        except (AssertionError, TimeoutError) as error:
-            problems.append(f"{site} {site.method} {mode}: {error}")
+        problems.append(await problem_after(world, route, site, mode))
     await world.check_promises()
     await world.check_stores()
-    assert not problems, "\n".join(problems)
+    assert not any(problems), "\n".join(filter(None, problems))

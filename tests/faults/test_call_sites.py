@@ -4,7 +4,6 @@ Every place must be reached by an act. Here one place in so many of each area ge
 so that all kinds of places and faults occur; `make soak PARTS=faults` provokes all faults at all places.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from fnmatch import fnmatch
 
@@ -14,7 +13,7 @@ from testkit.faults.exempt import EXEMPT, reason
 from testkit.faults.modes import chosen_mode
 from testkit.faults.places import Storage
 from testkit.faults.sites import all_sites
-from testkit.faults.walk import Route, installed, load_acts, record, strike
+from testkit.faults.walk import Route, installed, load_acts, problem_after, record
 from testkit.faults.world import FaultWorld, start_world
 from testkit.servers import NatsServer, PostgresServer
 
@@ -35,8 +34,6 @@ SHARES = {
     "runtime/": 6,
 }
 """One place in so many, by area: what takes longer is struck more rarely."""
-
-_STRIKE_SECONDS = 120.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -83,12 +80,8 @@ async def test_faults_at_call_sites(world: FaultWorld, route: Route, area: str) 
         mode = chosen_mode(site, SHARES[area])
         if mode is None or reason(site, world.storage):
             continue
-        try:
-            async with asyncio.timeout(_STRIKE_SECONDS):
-                await strike(world, route, site, mode)
-        except (AssertionError, TimeoutError) as error:
-            problems.append(f"{site} {site.method} {mode}: {error}")
-    assert not problems, "\n".join(problems)
+        problems.append(await problem_after(world, route, site, mode))
+    assert not any(problems), "\n".join(filter(None, problems))
 
 
 async def test_afterwards_nothing_is_lost(world: FaultWorld, route: Route) -> None:

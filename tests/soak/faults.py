@@ -8,11 +8,11 @@ import time
 
 import pytest
 from testkit.faults.exempt import reason
-from testkit.faults.modes import Mode, modes_of
+from testkit.faults.modes import modes_of
 from testkit.faults.places import Storage
 from testkit.faults.rounds import Rounds
-from testkit.faults.sites import Site, all_sites
-from testkit.faults.walk import Route, installed, load_acts, record, strike
+from testkit.faults.sites import all_sites
+from testkit.faults.walk import installed, load_acts, problem_after, record
 from testkit.faults.world import FaultWorld, start_world
 from testkit.product import ProductServer
 from testkit.servers import NatsServer, PostgresServer, S3Server
@@ -23,7 +23,6 @@ from soak.parts import Allowance
 ROUNDS = 100
 ROUND_SECONDS = 60.0
 _ROUNDS_PER_START = 20
-_STRIKE_SECONDS = 400.0
 _CHECK_EVERY = 200
 
 
@@ -64,7 +63,9 @@ async def _strike_everywhere(world: FaultWorld, allowance: Allowance) -> list[st
     for number, (site, mode) in enumerate(pairs, 1):
         if allowance.over:
             break
-        failures += await _strike(world, route, site, mode)
+        if problem := await problem_after(world, route, site, mode, thorough=True):
+            print(f"{world.storage}: {problem}", flush=True)
+            failures.append(problem)
         if number % _CHECK_EVERY == 0 or number == len(pairs):
             failures += await _checked(world)
             print(f"{world.storage}: {number} of {len(pairs)}, {len(failures)} failures", flush=True)
@@ -78,16 +79,6 @@ async def _checked(world: FaultWorld) -> list[str]:
     except AssertionError as error:
         print(f"{world.storage}: {error}", flush=True)
         return [str(error)]
-    return []
-
-
-async def _strike(world: FaultWorld, route: Route, site: Site, mode: Mode) -> list[str]:
-    try:
-        async with asyncio.timeout(_STRIKE_SECONDS):
-            await strike(world, route, site, mode, thorough=True)
-    except (AssertionError, TimeoutError) as error:
-        print(f"{world.storage}: {site} {site.method} {mode}: {error}", flush=True)
-        return [f"{site} {mode}: {error}"]
     return []
 
 

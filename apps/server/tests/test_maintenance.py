@@ -1,7 +1,6 @@
 """`adopt`, `rebuild` and `fsck` as an operator types them, with the product stopped and its own database."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -10,18 +9,10 @@ from pathlib import Path
 
 import pytest
 from testkit.product import ProductServer
+from testkit.server_command import server_command
 from testkit.servers import temporary_folder
 
 from pbs_cloud.chunkstore.backends import local_layout, prefix_folders
-
-
-def command(*arguments: str, data_dir: Path, **env: str) -> "subprocess.CompletedProcess[str]":
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PBS_", "AWS_"))}
-    return subprocess.run(
-        [sys.executable, "-m", "pbs_cloud.server", *arguments],
-        env={**inherited, "PBS_DATA_DIR": str(data_dir), **env},
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
 
 
 @pytest.fixture
@@ -44,25 +35,25 @@ def empty_store(path: Path) -> None:
 @pytest.mark.timeout(300)
 def test_the_commands_with_the_product_stopped(folder: Path) -> None:
     data, store = folder / "data", folder / "old-store"
-    nothing = command("fsck", data_dir=data)
+    nothing = server_command("fsck", PBS_DATA_DIR=str(data))
     assert (nothing.returncode, "holds no database" in nothing.stderr) == (2, True), nothing.stderr
-    refused = command("adopt", str(folder), data_dir=data)
+    refused = server_command("adopt", str(folder), PBS_DATA_DIR=str(data))
     assert (refused.returncode, refused.stdout) == (1, ""), refused.stderr
     empty_store(store)
-    adopted = command("adopt", str(store), "--tenant", "acme", "--output-format", "json", data_dir=data)
+    adopted = server_command("adopt", str(store), "--tenant", "acme", "--output-format", "json", PBS_DATA_DIR=str(data))
     assert adopted.returncode == 0, adopted.stderr
     answer = json.loads(adopted.stdout)
     assert (answer["tenant"], answer["name"], answer["already"]) == ("acme", "old-store", False)
-    again = command("adopt", str(store), "--tenant", "acme", data_dir=data)
+    again = server_command("adopt", str(store), "--tenant", "acme", PBS_DATA_DIR=str(data))
     assert (again.returncode, "already" in again.stdout) == (0, True)
-    sound = command("fsck", "--read-data", data_dir=data)
+    sound = server_command("fsck", "--read-data", PBS_DATA_DIR=str(data))
     assert (sound.returncode, "datastore 'old-store' of tenant 'acme': ok" in sound.stdout) == (0, True), sound.stderr
     (store / "host" / "h" / "2026-01-01T00:00:00Z").mkdir(parents=True)
     (store / "host" / "h" / "2026-01-01T00:00:00Z" / "index.json.blob").write_bytes(b"stranger")
-    found = command("fsck", "--output-format", "json", "--store", "old-store", data_dir=data)
+    found = server_command("fsck", "--output-format", "json", "--store", "old-store", PBS_DATA_DIR=str(data))
     assert found.returncode == 1, found.stderr
     assert json.loads(found.stdout)[0]["totals"] == {"object without row": 1}
-    none = command("rebuild", data_dir=data)
+    none = server_command("rebuild", PBS_DATA_DIR=str(data))
     assert (none.returncode, "no such datastore" in none.stderr) == (1, True)
     assert not (data / "postgres" / "postmaster.pid").exists(), "its database was stopped again"
 
@@ -71,8 +62,8 @@ def test_the_commands_with_the_product_stopped(folder: Path) -> None:
 def test_beside_the_running_product(product: ProductServer, folder: Path) -> None:
     data, store = product.data_dir / "data", folder / "beside"
     empty_store(store)
-    adopted = command("adopt", str(store), "--name", "beside", data_dir=data)
+    adopted = server_command("adopt", str(store), "--name", "beside", PBS_DATA_DIR=str(data))
     assert adopted.returncode == 0, adopted.stderr
-    compared = command("fsck", "--store", "beside", data_dir=data)
+    compared = server_command("fsck", "--store", "beside", PBS_DATA_DIR=str(data))
     assert (compared.returncode, "'beside' of tenant 'default': ok" in compared.stdout) == (0, True), compared.stderr
     assert product.pid("postgres"), "its database goes on"

@@ -1,28 +1,17 @@
 """`reseal` and `rotate-ticket-keys` as an operator types them, beside the running product."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from testkit.client import Rest
 from testkit.product import ProductServer
+from testkit.server_command import server_command
 from testkit.world import new_tenant
 
 
-def command(*arguments: str, data_dir: Path, **env: str) -> "subprocess.CompletedProcess[str]":
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PBS_", "AWS_"))}
-    return subprocess.run(
-        [sys.executable, "-m", "pbs_cloud.server", *arguments],
-        env={**inherited, "PBS_DATA_DIR": str(data_dir), **env},
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-
-
 def test_without_an_installation(tmp_path: Path) -> None:
-    nothing = command("reseal", "--new-key", data_dir=tmp_path)
+    nothing = server_command("reseal", "--new-key", PBS_DATA_DIR=str(tmp_path))
     assert (nothing.returncode, "holds no database" in nothing.stderr) == (2, True), nothing.stderr
     assert not list(tmp_path.iterdir())
 
@@ -36,18 +25,18 @@ async def test_keys_are_replaced_beside_the_product(product: ProductServer) -> N
         login = await Rest.login(tenant.endpoint, tenant.admin.auth_id.partition("!")[0], tenant.password)
         far = {"name": "far", "host": "pbs.example.com", "auth-id": "sync@pbs", "password": "remote-password"}
         await tenant.rest.call("POST", "/config/remote", far)
-        answer = command("reseal", "--new-key", "--output-format", "json", data_dir=data)
+        answer = server_command("reseal", "--new-key", "--output-format", "json", PBS_DATA_DIR=str(data))
         assert answer.returncode == 0, answer.stderr
         found = json.loads(answer.stdout)
         assert found["unreadable"] == []
         assert (found["services"]["auth"]["renewed"] >= 2, found["services"]["gc"]["renewed"] >= 1) == (True, True)
         first, _ = keys.read_text().split()
         keys.write_text(f"{'ab' * 32}\n")
-        refused = command("reseal", data_dir=data)
+        refused = server_command("reseal", PBS_DATA_DIR=str(data))
         assert (refused.returncode, "put their key back into the file" in refused.stdout) == (1, True), refused.stderr
         assert "config_entry.secret of" in refused.stdout
         keys.write_text(f"{first}\n")
-        overlap = command("rotate-ticket-keys", data_dir=data)
+        overlap = server_command("rotate-ticket-keys", PBS_DATA_DIR=str(data))
         assert (overlap.returncode, "a new key signs from 2" in overlap.stdout) == (0, True), overlap.stderr
         assert await login.get("/access/permissions")
         await tenant.rest.call("POST", "/config/remote", {**far, "name": "farther"})

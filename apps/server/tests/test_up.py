@@ -1,42 +1,32 @@
 """The whole product as an operator starts it."""
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from testkit.product import ProductServer
+from testkit.server_command import server_command
 from testkit.servers import wait_until
-
-
-def command(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PBS_", "AWS_"))}
-    return subprocess.run(
-        [sys.executable, "-m", "pbs_cloud.server", *arguments],
-        env={**inherited, **env}, capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("arguments", [("up",), ("run", "auth"), ("check-config",), ("migrate",)])
 def test_a_wrong_setting_is_named_and_refused(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    result = command(*arguments, PBS_DATA_DIR=str(tmp_path), PBS_GC_INTERVAL_HOURS="often")
+    result = server_command(*arguments, PBS_DATA_DIR=str(tmp_path), PBS_GC_INTERVAL_HOURS="often")
     assert result.returncode == 2
     assert result.stderr.startswith("pbs-cloud: PBS_GC_INTERVAL_HOURS: ")
     assert "Traceback" not in result.stderr
 
 
 def test_a_service_alone_needs_its_database(tmp_path: Path) -> None:
-    result = command("run", "auth", PBS_DATA_DIR=str(tmp_path))
+    result = server_command("run", "auth", PBS_DATA_DIR=str(tmp_path))
     assert result.returncode == 2
     assert "PBS_DATABASE_URL" in result.stderr
-    assert "no service 'nonsense'" in command("run", "nonsense", PBS_DATA_DIR=str(tmp_path)).stderr
+    assert "no service 'nonsense'" in server_command("run", "nonsense", PBS_DATA_DIR=str(tmp_path)).stderr
 
 
 def test_check_config_shows_values_but_no_secret(tmp_path: Path) -> None:
-    result = command(
+    result = server_command(
         "check-config", PBS_DATA_DIR=str(tmp_path), PBS_DATABASE_URL="postgresql://u:hunter2@h/d", PBS_DATASTORES="tank"
     )
     assert result.returncode == 0
@@ -61,7 +51,7 @@ def test_first_start_later_start_and_stop(own_product: Callable[..., ProductServ
     assert product.token_file.stat().st_mode & 0o777 == 0o600
     unshown = product.data_dir / "data" / "unshown-root-token"
     wait_until(lambda: not unshown.exists(), seconds=5, what="removal of the kept secret")
-    second = command("up", PBS_DATA_DIR=str(product.data_dir / "data"), PBS_LISTEN_ADDR="127.0.0.1:0")
+    second = server_command("up", PBS_DATA_DIR=str(product.data_dir / "data"), PBS_LISTEN_ADDR="127.0.0.1:0")
     assert second.returncode == 2
     assert "another pbs-cloud" in second.stderr
     fingerprint, pids = product.fingerprint, product.pids()

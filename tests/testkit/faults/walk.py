@@ -24,6 +24,8 @@ from testkit.faults.sites import Kind, Site
 from testkit.faults.world import FaultWorld
 
 _RUN_SECONDS = 60.0
+_STRIKE_SECONDS = 120.0
+_THOROUGH_SECONDS = 400.0
 _TRIES = 6
 _PAUSE = 0.15
 _MOST_ACTS = 4
@@ -73,6 +75,18 @@ async def record(world: FaultWorld, names: Collection[str] = ()) -> Route:
             await act.check()
     route.acts = {site: sorted(names, key=lambda name: route.seconds[name]) for site, names in found.items()}
     return route
+
+
+async def problem_after(
+    world: FaultWorld, route: Route, site: Site, mode: Mode, *, thorough: bool = False
+) -> str | None:
+    """`strike`; what does not hold as text, None if all does."""
+    try:
+        async with asyncio.timeout(_THOROUGH_SECONDS if thorough else _STRIKE_SECONDS):
+            await strike(world, route, site, mode, thorough=thorough)
+    except (AssertionError, TimeoutError) as error:
+        return f"{site} {site.method} {mode}: {error}"
+    return None
 
 
 async def strike(world: FaultWorld, route: Route, site: Site, mode: Mode, *, thorough: bool = False) -> None:
