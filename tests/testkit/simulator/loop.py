@@ -107,6 +107,8 @@ class Nap(Handle):
         return True
 
     def result(self) -> None:
+        """The task is awake; nothing may hold what holds it, or it would stay until the next look for circles."""
+        self._callback = self._args = None
         if self._cancelled:
             raise asyncio.CancelledError
 

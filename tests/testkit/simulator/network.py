@@ -7,6 +7,7 @@ runs: then gRPC cancels it, after its stream of requests has ended as if it were
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import traceback
 from collections import deque
@@ -207,20 +208,22 @@ class Call:
         self._network = network
         self._server = server
         self._caller = CURRENT.get()
-        self._pieces: deque[Any] = deque()
-        self._more = asyncio.Event()
+        self._pieces: deque[Any] | None = None
+        self._more: asyncio.Event | None = None
         self._answers: deque[tuple[str, Any]] = deque()
         self._waits: asyncio.Future[None] | None = None
         self._gone = False
         servicer, method = server.methods[path]
         self.streams = method.gives_stream
         behavior = getattr(servicer, method.name)
-        argument = self._requests() if method.takes_stream else request
+        argument = request
+        if method.takes_stream:
+            self._pieces, self._more = deque(), asyncio.Event()
+            argument = self._requests(self._pieces, self._more)
         self._path = path
         work = self._stream(behavior, argument, metadata) if self.streams else self._run(behavior, argument, metadata)
         self._task = network.loop.spawn(server.process, work)
-        self._on_death = self._broken
-        server.process.at_death.append(self._on_death)
+        server.process.at_death.append(self._broken)
         self._caller.at_death.append(self._caller_died)
 
     # ------------------------------------------------------------------------------------------------ caller
@@ -241,7 +244,10 @@ class Call:
             await self._waits
         kind, value = self._answers.popleft()
         if kind == "error":
-            raise value
+            try:
+                raise value
+            finally:
+                del value  # it knows this frame
         return kind, value
 
     def _arrives(self, kind: str, value: Any) -> None:
@@ -254,14 +260,18 @@ class Call:
         try:
             async for piece in pieces:
                 await self._network.loop.nap(self._network.delay())
-                self._pieces.append(piece)
-                self._more.set()
+                self._offer(piece)
         except Exception:
             self._gone = True  # the call is cancelled, and its stream ends
-        self._pieces.append(None)
-        self._more.set()
+        self._offer(None)
         if self._gone:
             self._cancel_soon()
+
+    def _offer(self, piece: Any) -> None:
+        """The next request of a stream, or None: its end."""
+        if self._pieces is not None and self._more is not None:
+            self._pieces.append(piece)
+            self._more.set()
 
     def hang_up(self) -> None:
         """The caller is done; what still runs there is cancelled."""
@@ -273,8 +283,7 @@ class Call:
         """gRPC ends the stream of requests, and cancels the call a moment later."""
         if self._task.done() or self._server.process.dead:
             return
-        self._pieces.append(None)
-        self._more.set()
+        self._offer(None)
         self._cancel_soon()
 
     def _cancel_soon(self) -> None:
@@ -282,21 +291,21 @@ class Call:
         loop.call_later(self._network.delay(), self._task.cancel, context=process.context)
 
     def _forget(self) -> None:
-        for process, callback in ((self._server.process, self._on_death), (self._caller, self._caller_died)):
-            if callback in process.at_death:
+        for process, callback in ((self._server.process, self._broken), (self._caller, self._caller_died)):
+            with contextlib.suppress(ValueError):
                 process.at_death.remove(callback)
 
     # ------------------------------------------------------------------------------------------------ server
 
-    async def _requests(self) -> AsyncIterator[Any]:
+    async def _requests(self, pieces: deque[Any], more: asyncio.Event) -> AsyncIterator[Any]:
         while True:
-            while self._pieces:
-                piece = self._pieces.popleft()
+            while pieces:
+                piece = pieces.popleft()
                 if piece is None:
                     return
                 yield piece
-            self._more.clear()
-            await self._more.wait()
+            more.clear()
+            await more.wait()
 
     async def _run(self, behavior: Any, argument: Any, metadata: dict[str, bytes]) -> None:
         try:
