@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from testkit.simulator.lots import WARM, in_child, lots
 from testkit.simulator.mutants import MUTANTS
 from testkit.simulator.run import Result, minimise, run_script, run_seed, seeds_needed
 from testkit.simulator.script import Script
@@ -82,19 +83,26 @@ def _run_known(known: dict[str, Any], *, mutated: bool) -> int:
 
 
 def _run_all(first: int, count: int, *, short: bool, progress: bool) -> int:
-    began, failures = time.perf_counter(), 0
-    for seed in range(first, first + count):
+    began, done = time.perf_counter(), min(count, WARM)
+
+    def work(seed: int) -> bool:
         result = run_seed(seed)
         if progress:
             print("done", seed, flush=True)
-        if result.ok:
-            continue
-        failures += 1
-        _print(result, minimise(result) if short else result)
+        if not result.ok:
+            _print(result, minimise(result) if short else result)
+        return result.ok
+
+    failures = 0
+    for seed in range(first, first + done):
+        if failures < _MOST_FAILURES:
+            failures += not work(seed)
+    for seeds in lots(first, count):
         if failures >= _MOST_FAILURES:
             break
+        failures += in_child(seeds, work, _MOST_FAILURES - failures)
+        done += len(seeds)
     spent = time.perf_counter() - began
-    done = seed - first + 1
     print(f"{done} seeds, {failures} failures, {spent:.1f} s, {done / spent * 3600:,.0f} an hour")
     return 1 if failures else 0
 

@@ -20,6 +20,7 @@ from testkit.simulator.world import Violation, World
 _COLLECT_EVERY = 3
 _STEADY = (1, 10, 50, 200, 1000)
 _runs = 0
+_settled = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,8 @@ def _collect_sometimes() -> None:
     What stays for good (modules, compiled statements) is not looked at each time.
     """
     global _runs
+    if _settled:
+        return
     _runs += 1
     if _runs == 1:
         gc.disable()
@@ -97,6 +100,17 @@ def _collect_sometimes() -> None:
         gc.freeze()
     elif _runs % _COLLECT_EVERY == 0:
         gc.collect()
+
+
+def settle() -> None:
+    """Before a fork: what is there stays, and nothing is collected any more."""
+    global _settled
+    if not _settled:
+        gc.disable()
+        while gc.collect():
+            """As above."""
+        gc.freeze()
+        _settled = True
 
 
 def minimise(result: Result, mutant: str | None = None, *, attempts: int = 400) -> Result:
