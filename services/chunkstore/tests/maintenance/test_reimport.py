@@ -11,7 +11,8 @@ from testkit.races import CONDEMNED, LIVE, sound
 
 from pbs_cloud.chunkstore.backends.port import ChunkBackend
 from pbs_cloud.chunkstore.catalogue.rows import Store, find_store
-from pbs_cloud.chunkstore.maintenance.reimport import Reimport
+from pbs_cloud.chunkstore.maintenance.contents import SnapshotFiles
+from pbs_cloud.chunkstore.maintenance.reimport import Reimport, _KnownImporter
 from pbs_cloud.contracts.chunkstore import types as t
 from pbs_cloud.contracts.errors import Conflict, Locked
 from pbs_cloud.formats import blob
@@ -162,3 +163,43 @@ async def test_what_is_being_deleted_or_taken_is_waited_for(
             await connection.execute("UPDATE datastore SET uuid = gen_random_uuid()")
         with pytest.raises(Conflict, match="the place is in use by"):
             await command.run(await store_of(database))
+
+
+async def test_a_chunk_whose_upload_broke_off_is_live(
+    database: Database, threads: ThreadPoolExecutor, settings: Settings
+) -> None:
+    """Its row was made by an upload of ours, its object is there: nothing else would make it readable."""
+    await new_store(database, settings, threads, TENANT)
+    begun = plain_chunk(400)
+    async with services_on(database, settings, threads, TENANT, STORE) as world:
+        await foreign_snapshot(world, [begun], [begun])
+        await world.execute(
+            "INSERT INTO chunk (datastore_id, tenant_id, digest, kind, size, raw_size, state, touch_epoch)"
+            " SELECT id, tenant_id, $1, 1, 7, 7, 1, 0 FROM datastore", begun.digest
+        )  # fmt: skip
+        report = await Reimport(settings, database, threads).run(await store_of(database))
+        assert (report.snapshots, report.chunks, report.missing_chunks) == (1, 1, 0)
+        assert await world.state(begun) == LIVE
+        counted, stored = await world.usage()
+        assert counted == stored
+
+
+async def test_a_group_that_vanishes_meanwhile_makes_it_repeat(
+    database: Database, threads: ThreadPoolExecutor, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await new_store(database, settings, threads, TENANT)
+    chunk = plain_chunk(400)
+    command = Reimport(settings, database, threads)
+    async with services_on(database, settings, threads, TENANT, STORE) as world:
+        await foreign_snapshot(world, [chunk], [chunk])
+        insert = _KnownImporter._insert_snapshot
+
+        async def late(importer: _KnownImporter, snapshot: SnapshotFiles) -> int:
+            importer._groups[snapshot.place] = -1
+            return await insert(importer, snapshot)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(_KnownImporter, "_insert_snapshot", late)
+            with pytest.raises(Conflict, match="removed meanwhile: repeat"):
+                await command.run(await store_of(database))
+        assert (await command.run(await store_of(database))).snapshots == 1

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import Executor
 
+import asyncpg
+
 from pbs_cloud.chunkstore.backends import open_backend
 from pbs_cloud.chunkstore.backends.port import ChunkBackend
 from pbs_cloud.chunkstore.catalogue.rows import Store
@@ -29,6 +31,7 @@ from pbs_cloud.runtime.settings import Settings
 _RUNNING = """
 SELECT EXISTS (SELECT 1 FROM gc_run WHERE datastore_id = $1 AND ended_at IS NULL AND lease_until > clock_timestamp())
 """
+_CHANGED = (asyncpg.IntegrityConstraintViolationError, asyncpg.DeadlockDetectedError)
 _NAMESPACE = """
 INSERT INTO namespace (tenant_id, datastore_id, path) VALUES ($1, $2, $3) ON CONFLICT (datastore_id, path) DO NOTHING
 """
@@ -53,6 +56,19 @@ WITH wanted AS MATERIALIZED (
 UPDATE chunk SET state = 2, condemned_run = NULL, condemned_at = NULL FROM wanted
 WHERE chunk.datastore_id = $1 AND chunk.digest = wanted.digest AND chunk.state = 4
 """
+# An upload was under way, or its process died: the object is there, whoever wrote it.
+_TAKE_UPLOADS = """
+WITH wanted AS MATERIALIZED (
+  SELECT c.digest, s.size FROM chunk c JOIN staged_digest d ON d.digest = c.digest
+  JOIN staged_chunk s ON s.digest = c.digest
+  WHERE c.datastore_id = $1 AND c.state = 1 ORDER BY c.digest FOR NO KEY UPDATE OF c
+), taken AS (
+  UPDATE chunk SET state = 2, kind = $2, size = least(wanted.size, 2147483647)::int, raw_size = 0,
+    touch_epoch = greatest(touch_epoch, $3), owner_session = NULL, writer = NULL
+  FROM wanted WHERE chunk.datastore_id = $1 AND chunk.digest = wanted.digest AND chunk.state = 1
+  RETURNING chunk.size
+) SELECT count(*) AS count, coalesce(sum(size), 0)::bigint AS bytes FROM taken
+"""
 
 
 class Reimport:
@@ -67,7 +83,8 @@ class Reimport:
         """Take in what is new. Repeatable; may run beside the product.
 
         Raises:
-            Conflict: the place carries somebody else's mark, or chunks that are needed are being deleted.
+            Conflict: the place carries somebody else's mark, chunks that are needed are being deleted, or the
+                groups that new snapshots belong to were changed meanwhile.
             Locked: a collection runs. Unavailable.
         """
         backend = open_backend(self._settings, store.place, self._executor)
@@ -75,8 +92,11 @@ class Reimport:
             mark = await marked_by(backend, self._settings)
             if mark is not None and uuid_of(mark) != store.place.uuid:
                 raise Conflict(f"the place is in use by {mark or 'another server'}: end its use there first")
-            async with self._database.tenant(store.tenant_id) as connection:
-                report = await _KnownImporter(connection, backend, self._settings, store).run()
+            try:
+                async with self._database.tenant(store.tenant_id) as connection:
+                    report = await _KnownImporter(connection, backend, self._settings, store).run()
+            except _CHANGED as error:
+                raise Conflict("groups were made, moved or removed meanwhile: repeat") from error
             if mark is None:
                 await backend.create(reuse=True)
         finally:
@@ -175,14 +195,20 @@ class _KnownImporter(Importer):
         if deleting:
             raise Conflict(f"{deleting} chunks that new snapshots need are being deleted: repeat when that has ended")
         await self._db.execute(_RESCUE, self._store_id, timeout=staging.STATEMENT_SECONDS)
+        await self._insert_new_chunks()
+
+    async def _insert_new_chunks(self) -> None:
+        unknown, timeout = int(ChunkKind.UNKNOWN), staging.STATEMENT_SECONDS
+        await self._backend.sync()
+        taken = await self._db.fetchrow(_TAKE_UPLOADS, self._store_id, unknown, self._epoch, timeout=timeout)
         made = await self._db.fetchrow(
             _NEW_CHUNKS,
             self._store_id,
             self._store.tenant_id,
-            int(ChunkKind.UNKNOWN),
+            unknown,
             int(ChunkState.LIVE),
             self._epoch,
-            timeout=staging.STATEMENT_SECONDS,
+            timeout=timeout,
         )
-        self.report.chunks = made["count"]
-        self._late_bytes += made["bytes"]
+        self.report.chunks = made["count"] + taken["count"]
+        self._late_bytes += made["bytes"] + taken["bytes"]
