@@ -46,12 +46,16 @@ _log = get_logger(__name__)
 
 @dataclass(slots=True)
 class Attempt:
-    """One upload. `cancelled`: the sender gave up, its memory may change under us, nothing of it may go live."""
+    """One upload. `cancelled`: the sender gave up, its memory may change under us, nothing of it may go live.
+
+    `made`: its last write made an object where none was.
+    """
 
     session: UUID
     upload: Upload
     quota: int | None = None
     cancelled: bool = False
+    made: bool = False
 
     @property
     def info(self) -> ObjectInfo:
@@ -145,7 +149,9 @@ class ChunkStore:
         """Whether it was written; an object of unknown origin is overwritten only while the row is still ours."""
         upload = attempt.upload
         if claim.next is Next.WRITE:
-            if await self.backend.write_chunk(upload.digest, upload.parts, only_new=True):
+            attempt.made = False
+            attempt.made = await self.backend.write_chunk(upload.digest, upload.parts, only_new=True)
+            if attempt.made:
                 return True
             if not await self._is_ours(attempt):
                 return False
@@ -162,12 +168,13 @@ class ChunkStore:
         """Drop a row that this attempt inserted, so that others need not wait for the end of its session.
 
         Its object, if there is one after all, is then a leftover: a later writer overwrites it. In a directory it goes
-        at once; a DELETE in a bucket could arrive late.
+        at once; a DELETE in a bucket could arrive late. One that was there before may be another server's: it stays.
         """
         digest = attempt.upload.digest
         try:
             if not self.backend.immediate:
-                await self.backend.delete_chunks([digest])
+                if attempt.made:
+                    await self.backend.delete_chunks([digest])
             elif attempt.cancelled:
                 return
             async with self._database.tenant(self.ids.tenant, wait=1.0) as db:
