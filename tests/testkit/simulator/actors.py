@@ -120,7 +120,8 @@ class BackupClient:
         raw, csum, size = index_of(self._known.digests)
         await self._gateway.catalogue.close_index(self._ctx, session, INDEX, csum, size, _pieces(raw))
         await self._step(2)
-        await self._gateway.catalogue.put_blob(self._ctx, session, MANIFEST_NAME, self._manifest(csum, size))
+        manifest = manifest_of(self._known.group, self._known.time, csum, size)
+        await self._gateway.catalogue.put_blob(self._ctx, session, MANIFEST_NAME, manifest)
         await self._step(3)
         self._known.fact = Fact.FINISHING
         await self._gateway.catalogue.finish(self._ctx, session, _NO_STATISTICS)
@@ -151,16 +152,18 @@ class BackupClient:
             if isinstance(result, BaseException):
                 raise result
 
-    def _manifest(self, csum: bytes, size: int) -> bytes:
-        manifest = {
-            "backup-type": "host",
-            "backup-id": f"g{self._known.group}",
-            "backup-time": self._known.time,
-            "files": [{"filename": INDEX, "size": size, "csum": csum.hex()}],
-            "signature": None,
-            "unprotected": {},
-        }
-        return blob.encode(json.dumps(manifest).encode())
+
+def manifest_of(group: int, time: int, csum: bytes, size: int) -> bytes:
+    """The manifest's file of a backup with one index."""
+    manifest = {
+        "backup-type": "host",
+        "backup-id": f"g{group}",
+        "backup-time": time,
+        "files": [{"filename": INDEX, "size": size, "csum": csum.hex()}],
+        "signature": None,
+        "unprotected": {},
+    }
+    return blob.encode(json.dumps(manifest).encode())
 
 
 def index_of(digests: Sequence[bytes]) -> tuple[bytes, bytes, int]:
@@ -230,7 +233,7 @@ async def forget(world: World, gateway: Gateway, args: dict[str, Any]) -> None:
             await gateway.catalogue.delete_group(ctx, group, error_on_protected=False)
             world.truth.forgetting.discard(args["group"])
         for known in world.truth.backups:
-            known.perhaps_gone |= known.group == args["group"]
+            known.perhaps_gone |= known.group == args["group"] and known.fact is not Fact.FOREIGN
         return
     there = [known for known in mine if known.fact is Fact.ACKNOWLEDGED]
     for known in {"oldest": there[:1], "newest": there[-1:]}.get(args["which"], there):
@@ -251,6 +254,8 @@ async def move(world: World, gateway: Gateway, args: dict[str, Any]) -> None:
 
 
 async def gc(world: World, worker: Worker, args: dict[str, Any]) -> None:
+    if world.on_s3 and world.truth.unknown():
+        return  # nothing in a bucket protects what people have not taken in yet: they know
     with contextlib.suppress(PbsError):
         upid, _ = await worker.collection.start(context(), STORE)
         if args["stop"] is not None:

@@ -11,6 +11,7 @@ from typing import Any
 from testkit.simulator.loop import CURRENT, Process, SimLoop
 
 from pbs_cloud.chunkstore.backends.local import LocalBackend
+from pbs_cloud.chunkstore.backends.paths import holds_snapshots
 from pbs_cloud.chunkstore.backends.port import Buffer, Space
 from pbs_cloud.contracts.errors import AlreadyExists, Locked
 from pbs_cloud.formats import layout
@@ -29,6 +30,7 @@ class Directory:
     dirty: set[str] = field(default_factory=set)
     holder: Process | None = None
     full: bool = False
+    mark: str | None = None
 
     def write(self, path: str, data: bytes, *, synced: bool) -> None:
         if self.full:
@@ -79,9 +81,12 @@ class Directory:
 class DirectoryBackend(LocalBackend):
     """`LocalBackend` with its blocking parts on the model; threads, cancellation and errors are the real ones."""
 
-    def __init__(self, directory: Directory, executor: Any) -> None:
-        super().__init__(NOWHERE, executor, mark="simulated")
+    def __init__(self, directory: Directory, executor: Any, mark: str = "simulated") -> None:
+        super().__init__(NOWHERE, executor, mark=mark)
         self.directory = directory
+
+    def _create(self, reuse: bool) -> None:
+        self.directory.mark = self.directory.mark or self._mark
 
     async def own(self) -> None:
         holder = self.directory.holder
@@ -157,8 +162,13 @@ class DirectoryBackend(LocalBackend):
         await self._run(key, lambda: self.directory.unlink(key, synced=True))
 
     async def delete_tree(self, prefix: str) -> None:
-        """One file after the other: the process may die in between."""
-        for path in await self._run(prefix, self.directory.below, prefix):
+        """One file after the other: the process may die in between. Raises Conflict, as the real one."""
+        found = await self._run(prefix, self.directory.below, prefix)
+        folder = prefix.rstrip("/")
+        left = any(layout.is_snapshot_file(path.rpartition("/")[2]) for path in found)
+        if left and layout.is_folder_of_snapshots(folder):
+            raise holds_snapshots(folder)
+        for path in found:
             await self._run(prefix, lambda path=path: self.directory.unlink(path, synced=True))
 
     async def list_files(self, prefix: str = "") -> AsyncIterator[tuple[str, int]]:
@@ -177,6 +187,11 @@ class DirectoryBackend(LocalBackend):
 
     async def remove_namespace(self, path: str) -> None:
         await self.delete_tree(path)
+
+
+def index_files(directory: Directory) -> list[str]:
+    """Paths of all indexes."""
+    return [path for path in directory.below("") if path.endswith((".didx", ".fidx"))]
 
 
 def chunk_objects(directory: Directory) -> Iterator[tuple[bytes, int | None, int, float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from testkit.simulator.truth import BY_DIGEST
+from testkit.simulator.truth import BY_DIGEST, Fact
 
 from pbs_cloud.chunkstore.catalogue.names import Place
 from pbs_cloud.formats.errors import FormatError
@@ -38,7 +38,21 @@ async def check_safety(world: World) -> set[bytes]:
     for known in world.truth.required():
         if known.time not in there:
             world.lost(f"backup {known.time} was acknowledged and is not there")
+    _check_foreign(world)
     return needed
+
+
+def _check_foreign(world: World) -> None:
+    """What another server has left is as it was until we know it."""
+    for found in world.truth.foreign:
+        if found.known.fact is not Fact.FOREIGN or found.known.perhaps_gone:
+            continue
+        for key, data in found.files.items():
+            if world.file(key) != data:
+                world.lost(f"file {key} of another server is gone or changed")
+        for digest in found.known.digests:
+            if world.chunk_object(digest) != BY_DIGEST[digest].data and digest not in world.truth.damaged:
+                world.lost(f"chunk {digest.hex()[:8]} of another server's {found.known.time} is gone or changed")
 
 
 def _check_index(world: World, file: Any, states: dict[bytes, int]) -> set[bytes]:
@@ -69,6 +83,8 @@ def _check_chunk(world: World, digest: bytes, state: int | None, time: int) -> N
         world.truth.found_damaged.add(digest)
         return
     if digest in world.truth.damaged and state == LIVE and digest not in world.truth.found_damaged:
+        return
+    if digest in world.truth.damaged and state is None and world.truth.is_foreign(digest):
         return
     what = "" if right else ", its object is not there or damaged"
     world.lost(f"chunk {digest.hex()[:8]} of backup {time} has state {state}{what}")

@@ -192,6 +192,28 @@ MUTANTS: dict[str, Mutant] = {
             ),
         ),
     ),
+    "strays-ignored": Mutant(
+        "in a directory indexes without a row protect their chunks",
+        (
+            Change(
+                "collection.marking:Marking._mark_strays",
+                "async for entry, key in strays.find():",
+                "for entry, key in ():",
+            ),
+        ),
+    ),
+    "condemned-not-rescued": Mutant(
+        "what a snapshot needs that is taken in is not condemned any more",
+        (Change("maintenance.reimport:_RESCUE", "c.state = 4 ORDER", "c.state = 0 ORDER"),),
+    ),
+    "uploads-not-taken": Mutant(
+        "what a snapshot needs that is taken in is live, also after an upload that broke off",
+        (Change("maintenance.reimport:_TAKE_UPLOADS", "c.state = 1 ORDER", "c.state = 0 ORDER"),),
+    ),
+    "left-by-others-deleted": Mutant(
+        "a failed upload deletes no object that was there before",
+        (Change("chunks.store:ChunkStore._forget", "if attempt.made:", "if True:"),),
+    ),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -13,25 +13,25 @@ from types import SimpleNamespace
 from typing import Any
 
 from testkit.simulator.bucket import BatchClient, Bucket, obstore_of
-from testkit.simulator.directory import Directory, DirectoryBackend, chunk_objects
+from testkit.simulator.directory import Directory, DirectoryBackend, chunk_objects, index_files
 from testkit.simulator.loop import CURRENT, Process, SimLoop
 from testkit.simulator.network import Network, Server
 
 from pbs_cloud.chunkstore.backends import local as local_module
 from pbs_cloud.chunkstore.backends import s3 as s3_module
-from pbs_cloud.chunkstore.backends.opening import open_backend
+from pbs_cloud.chunkstore.backends.opening import MARK_PREFIX, open_backend
 from pbs_cloud.chunkstore.catalogue import main as catalogue_main
 from pbs_cloud.chunkstore.catalogue import upkeep
 from pbs_cloud.chunkstore.chunks import main as chunks_main
 from pbs_cloud.chunkstore.chunks import stores
-from pbs_cloud.chunkstore.collection import deleting, index_list, orphans
-from pbs_cloud.chunkstore.maintenance import objects
+from pbs_cloud.chunkstore.collection import deleting, index_list, orphans, strays
+from pbs_cloud.chunkstore.maintenance import objects, reimport
 from pbs_cloud.contracts.auth import Tenant
 from pbs_cloud.contracts.chunkstore.catalogue import CatalogueClient
 from pbs_cloud.contracts.chunkstore.chunks import ChunksClient
 from pbs_cloud.contracts.chunkstore.collection import CollectionClient, SweeperClient
 from pbs_cloud.contracts.chunkstore.verifier import VerifierClient
-from pbs_cloud.contracts.errors import PbsError
+from pbs_cloud.contracts.errors import NotFound, PbsError
 from pbs_cloud.formats import layout
 from pbs_cloud.gc import mark_set
 from pbs_cloud.gc import tasks as gc_tasks
@@ -130,11 +130,14 @@ class Product:
     skews: dict[str, float] = field(default_factory=dict)
     running: dict[str, Process] = field(default_factory=dict)
     parts: dict[str, Any] = field(default_factory=dict)
+    stopped: bool = False
 
     # ------------------------------------------------------------------------------------------------ processes
 
     def start(self, name: str) -> None:
         """Start a process, again after it was killed: `chunks-0`, `catalogue-1`, `gc-0`, `gateway-1`, …"""
+        if self.stopped:
+            return
         process = Process(name, self.skews.get(name, 0.0))
         self.running[name] = process
         boot: dict[str, Callable[[str], Coroutine[Any, Any, None]]] = {
@@ -159,6 +162,12 @@ class Product:
         self.parts.pop(name, None)
         if process is not None:
             self.loop.kill(process)
+
+    def stop(self) -> None:
+        """All of it, until `stopped` is taken back: nobody starts a process meanwhile."""
+        self.stopped = True
+        for name in list(self.running):
+            self.kill(name)
 
     def restart(self, name: str) -> None:
         self.kill(name)
@@ -218,8 +227,13 @@ class Product:
 
         def backend(settings: Settings, place: Any, threads: Any) -> Any:
             if place.backend_type == "filesystem":
-                return DirectoryBackend(self.directory, threads)
+                return DirectoryBackend(self.directory, threads, f"{MARK_PREFIX}{place.uuid}")
             return open_backend(settings, place, threads)
+
+        async def marked_by(backend: Any, settings: Settings) -> str | None:
+            if isinstance(backend, DirectoryBackend):
+                return self.directory.mark
+            return await objects.marked_by(backend, settings)
 
         def once(_settings: Any) -> BatchClient:
             return BatchClient(self.bucket, fence=deleting._refuse_late)
@@ -237,6 +251,10 @@ class Product:
             (catalogue_main, "OutboxRelay", _Idle),
             (catalogue_main, "open_backend", backend),
             (stores, "open_backend", backend),
+            (reimport, "open_backend", backend),
+            (reimport, "marked_by", marked_by),
+            (strays, "_list_folder", lambda _root, _folder: ([], index_files(self.directory))),
+            (strays.Strays, "read", lambda _strays, key: self._stray(key)),
             (s3_module, "obstore", obstore),
             (s3_module, "data_client", lambda *_, **__: None),
             (s3_module, "control_client", control),
@@ -255,6 +273,13 @@ class Product:
             (gc_tasks, "RENEW_SECONDS", 15.0),
             (upkeep, "EVERY_SECONDS", self.pace),
         ]
+
+    async def _stray(self, key: str) -> AsyncIterator[bytes]:
+        await asyncio.sleep(0)
+        try:
+            yield self.directory.read(key)
+        except FileNotFoundError as error:
+            raise NotFound(f"{key} does not exist") from error
 
     async def _local_objects(self, _backend: Any) -> Any:
         from testkit.simulator.patching import EPOCH

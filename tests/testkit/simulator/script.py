@@ -10,6 +10,8 @@ from typing import Any
 CHUNKS = 8
 GROUPS = 3
 NAMESPACES = ("", "a", "b")
+_GUESTS = 0x6E57
+_SHARE_OF_GUESTS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def draw(seed: int) -> Script:
     """The script of a seed."""
     rng = random.Random(seed)
     config = _config(rng)
-    return Script(seed, config, _Story(rng, config).ops())
+    return Script(seed, config, _Story(rng, config, random.Random(seed ^ _GUESTS)).ops())
 
 
 def _theme(rng: random.Random, config: dict[str, Any], universe: list[int], at: float) -> list[Op]:
@@ -83,23 +85,40 @@ def _config(rng: random.Random) -> dict[str, Any]:
 
 
 class _Story:
-    """Draws operations in rounds: what is in a round happens together."""
+    """Draws operations in rounds: what is in a round happens together. `guests`: decides about other servers."""
 
-    def __init__(self, rng: random.Random, config: dict[str, Any]) -> None:
+    def __init__(self, rng: random.Random, config: dict[str, Any], guests: random.Random) -> None:
         self._rng = rng
+        self._guests = guests
         self._config = config
         self._calm = rng.random() < 0.3
         self._universe = rng.sample(range(CHUNKS), rng.randint(3, CHUNKS))
         self._groups = rng.randint(1, GROUPS)
 
     def ops(self) -> tuple[Op, ...]:
+        found = self._drawn()
+        if self._guests.random() < _SHARE_OF_GUESTS:
+            found = self._with_guest(found)
+        return tuple(self._with_times(sorted(found, key=lambda op: op.at)))
+
+    def _with_guest(self, found: list[Op]) -> list[Op]:
+        """Another server uses the store, in a story of its own or in the middle of this one."""
+        from testkit.simulator.themes import Teller, mixed_mode, visit
+
+        rng = self._guests
+        tell = Teller(rng, self._config, self._universe)
+        if rng.random() < 0.5:
+            return mixed_mode(tell, 1.0)
+        return [*found, *visit(tell, rng.choice(found).at + tell.soon())]
+
+    def _drawn(self) -> list[Op]:
         rng, found, at = self._rng, list[Op](), 1.0
         if rng.random() < 0.7:
             if rng.random() < 0.6:
                 self._config |= {"trouble": 0.0, "network": 0.0, "database": 0.0, "slow": 0.0, "disk": 0.002}
             found = _theme(rng, self._config, self._universe, at)
             noise = [self._any(at + rng.random() * 10.0) for _ in range(rng.choice((0, 0, 0, 1, 3)))]
-            return tuple(self._with_times(sorted([*found, *noise], key=lambda op: op.at)))
+            return [*found, *noise]
         for _ in range(rng.randint(1, 2)):
             found.append(self._backup(at, calm=True))
             at += rng.choice((0.1, 5.0))
@@ -110,7 +129,7 @@ class _Story:
             for _ in range(rng.randint(2, 6)):
                 found.append(self._any(at + rng.random() * spread))
             at += spread
-        return tuple(self._with_times(sorted(found, key=lambda op: op.at)))
+        return found
 
     def _with_times(self, ops: list[Op]) -> Iterator[Op]:
         """Backups in the order of their times; now and then a time is used again."""
@@ -122,6 +141,9 @@ class _Story:
                     time += 1
                     used[group] = time
                 op.args["time"] = used[group]
+            if op.kind == "foreign":
+                op.args["times"] = list(range(time + 1, time + 1 + len(op.args["groups"])))
+                time += len(op.args["groups"])
             yield op
 
     def _any(self, at: float) -> Op:

@@ -9,6 +9,9 @@ from typing import Any
 from testkit.simulator.script import Op
 
 ALL = 255
+LATE_SECONDS = 2100.0
+"""Requests of ours can come so late: over a bucket another server begins after them."""
+_OF_REIMPORT = ("select datastore", "insert snapshot", "insert snapshot_file", "update chunk", "insert backup_group")
 CALM = [0.0] * 5
 
 
@@ -213,6 +216,47 @@ def rot(tell: Teller, at: float) -> list[Op]:
         tell.backup(at + 8.0, rng.randint(0, 1), chunks),
         tell.gc(at + 2.0 + tell.soon(8.0)),
     ]
+
+
+def visit(tell: Teller, at: float) -> list[Op]:
+    """Another server uses the store and gives it back; people take in what it has left."""
+    rng, groups = tell.rng, tell.rng.sample(range(3), tell.rng.randint(1, 2))
+    seconds = rng.choice((0.5, 30.0))
+    back = at + (LATE_SECONDS if tell.config["backend"] == "s3" else seconds) + 0.5
+    die = None
+    if rng.random() < 0.5:
+        kind, title = rng.choice(("statement", "commit", "committed")), rng.choice(_OF_REIMPORT)
+        die = {"kind": kind, "title": title, "count": rng.choice((1, 1, 2))}
+    return [
+        Op("foreign", at, {
+            "seconds": seconds, "groups": groups, "times": [], "snapshots": [tell.picks(1) for _ in groups],
+            "unfinished": tell.picks() if rng.random() < 0.3 else [],
+        }),
+        Op("reimport", back + tell.soon(20.0), {"die": die, "patience": rng.choice((1, 10))}),
+    ]  # fmt: skip
+
+
+def mixed_mode(tell: Teller, at: float) -> list[Op]:
+    """Before and after such a visit people back up, remove and collect, also while it is taken in."""
+    rng = tell.rng
+    found = [tell.backup(at, 0, tell.picks()), tell.backup(at + 0.5, 1, tell.picks())]
+    found += [tell.forget(at + 1.5, rng.randint(0, 1), "all")] if rng.random() < 0.6 else []
+    found += [tell.gc(at + 2.0 + tell.soon())] if rng.random() < 0.6 else []
+    came = visit(tell, at + 4.0 + tell.soon())
+    command = came[-1].at
+    for _ in range(rng.randint(2, 6)):
+        moment, group = command - 1.0 + tell.soon(4.0), rng.randint(0, 2)
+        found.append(rng.choice((
+            tell.backup(moment, group, tell.picks(1), keep=rng.choice((0, ALL))),
+            tell.backup(moment, group, tell.picks(1), think=[0.0, rng.choice((0.5, 3.0)), 0.0, 0.0, 0.0]),
+            tell.gc(moment),
+            tell.forget(moment, group, rng.choice(("oldest", "all", "group"))),
+            Op("prune", moment, {"worker": 0, "last": 1}),
+            Op("move", moment, {"gateway": 0, "group": group, "to": rng.choice(("", "a", "b"))}),
+            Op("kill", moment, {"name": rng.choice(("chunks-0", "catalogue-0", "gc-0")), "seconds": 0.5}),
+            tell.trap(moment, "reimport", rng.choice(_OF_REIMPORT), "pause", rng.choice((0.5, 3.0, 70.0))),
+        )))  # fmt: skip
+    return [*found, *came, tell.gc(command + 30.0 + tell.config["grace"])]
 
 
 THEMES: tuple[Callable[[Teller, float], list[Op]], ...] = (

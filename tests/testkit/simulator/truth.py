@@ -34,6 +34,10 @@ class Fact(Enum):
     FINISHING = "finishing"
     ACKNOWLEDGED = "acknowledged"
     FAILED = "failed"
+    FOREIGN = "foreign"
+    """Another server has written it, and our catalogue does not know it."""
+    COMING = "coming"
+    """A command that takes it in is under way."""
 
 
 @dataclass(eq=False)
@@ -45,6 +49,14 @@ class Known:
     digests: tuple[bytes, ...] = ()
     fact: Fact = Fact.RUNNING
     perhaps_gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """What another server has left: files by path, digests of chunks."""
+
+    known: Known
+    files: dict[str, bytes]
 
 
 @dataclass
@@ -59,9 +71,21 @@ class Truth:
     found_damaged: set[bytes] = field(default_factory=set)
     """Those whose damage the product knows: they are live again only when they are healed."""
 
+    foreign: list[Foreign] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
+    """Files of snapshots that another server never finished."""
+
+    def unknown(self) -> list[Known]:
+        """Snapshots of another server that have to be taken in."""
+        return [known for known in self.backups if known.fact in (Fact.FOREIGN, Fact.COMING)]
+
+    def is_foreign(self, digest: bytes) -> bool:
+        """Whether a snapshot of another server needs it: its object may have been gone before there was a row."""
+        return any(digest in found.known.digests for found in self.foreign)
+
     def possible(self, time: int) -> list[tuple[bytes, ...]]:
         """Contents that a committed backup of that time may have; a time may be used again after a failure."""
-        done = (Fact.FINISHING, Fact.ACKNOWLEDGED)
+        done = (Fact.FINISHING, Fact.ACKNOWLEDGED, Fact.FOREIGN, Fact.COMING)
         return [known.digests for known in self.backups if known.time == time and known.fact in done]
 
     def required(self) -> list[Known]:

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from testkit.simulator import actors, faults, invariants
+from testkit.simulator import actors, faults, foreign, invariants
 from testkit.simulator.bucket import Bucket
 from testkit.simulator.comparison import check_fsck
 from testkit.simulator.directory import Directory
-from testkit.simulator.loop import SimLoop
+from testkit.simulator.loop import Process, SimLoop
 from testkit.simulator.network import Network
 from testkit.simulator.patching import wait_until
 from testkit.simulator.postgres import SimPostgres
@@ -106,6 +106,27 @@ class World:
             return None if found is None else found.data
         return self.directory.files.get(layout.chunk_path(digest))
 
+    def put_file(self, key: str, data: bytes) -> None:
+        """Another server writes a file of a snapshot."""
+        if self.on_s3:
+            self.bucket.put(layout.content_key(PREFIX, key), data, only_new=False)
+        else:
+            self.directory.write(key, data, synced=True)
+
+    def delete_file(self, key: str) -> None:
+        """People delete a file by hand."""
+        if self.on_s3:
+            self.bucket.delete([layout.content_key(PREFIX, key)])
+        else:
+            self.directory.unlink(key, synced=True)
+
+    def put_chunk_object(self, digest: bytes, data: bytes) -> None:
+        """Another server writes a chunk."""
+        if self.on_s3:
+            self.bucket.put(layout.chunk_key(PREFIX, digest), data, only_new=False)
+        else:
+            self.directory.write(layout.chunk_path(digest), data, synced=True)
+
     def stored_chunks(self) -> set[bytes]:
         """Digests of all chunk objects, set-aside copies left out."""
         keys = [*self.bucket.objects, *self.directory.files]
@@ -118,7 +139,7 @@ class World:
         """The whole story. Raises Violation."""
         config = self.script.config
         await self._make_datastore()
-        for name in self._names():
+        for name in self.names():
             self.product.start(name)
         if not await wait_until(lambda: len(self.product.parts) == 4, every=0.5, at_most=BOOT_SECONDS):
             self.fail("the product does not start")
@@ -128,7 +149,7 @@ class World:
         await self._calm_down()
         await self._finale()
 
-    def _names(self) -> list[str]:
+    def names(self) -> list[str]:
         config = self.script.config
         counts = {"chunks": config["chunks"], "catalogue": config["catalogue"], "gc": 2, "gateway": 2}
         return [f"{kind}-{number}" for kind, count in counts.items() for number in range(count)]
@@ -156,18 +177,24 @@ class World:
         if fault is not None:
             await fault(self, op.args)
             return
+        operate = foreign.OPERATOR_OPS.get(op.kind)
+        if operate is not None:
+            await operate(self, op.args)
+            await invariants.check_safety(self)
+            self._require_no_surprise()
+            return
         kind = "gateway" if op.kind in actors.GATEWAY_OPS else "worker"
         name = f"gateway-{op.args['gateway']}" if kind == "gateway" else f"gc-{op.args['worker']}"
         if not await wait_until(lambda: name in self.product.parts, every=0.5, at_most=BOOT_SECONDS):
             return
         part = self.product.parts[name]
         work = (actors.GATEWAY_OPS if kind == "gateway" else actors.WORKER_OPS)[op.kind](self, part, op.args)
-        if not await self._until_it_ends(part.process, work):
+        if not await self.until_it_ends(part.process, work):
             self.fail(f"{op.kind} {op.args} does not come to an end")
         await invariants.check_safety(self)
         self._require_no_surprise()
 
-    async def _until_it_ends(self, process: Any, work: Coroutine[Any, Any, None]) -> bool:
+    async def until_it_ends(self, process: Process, work: Coroutine[Any, Any, None]) -> bool:
         """Whether the work ended, or its process did, in time."""
         task = self.loop.spawn(process, work)
         over = asyncio.Event()
@@ -202,11 +229,12 @@ class World:
         now = self.loop.now
         longest = max((process.paused_until for process in self.product.running.values()), default=now)
         await asyncio.sleep(max(longest - now, 0.0))
-        for name in self._names():
+        for name in self.names():
             if name not in self.product.running:
                 self.product.start(name)
         await asyncio.sleep(65.0)
         await self._tidy_up()
+        await foreign.take_in(self)
         await invariants.check_safety(self)
 
     def _require_no_surprise(self) -> None:
@@ -248,7 +276,7 @@ class World:
 
     async def _tidy_up(self) -> None:
         """What a process does at its start: finish what others have left; two at once would get in each other's way."""
-        for name in self._names():
+        for name in self.names():
             if name.startswith("catalogue"):
                 self.product.restart(name)
                 await asyncio.sleep(20.0)
@@ -263,7 +291,7 @@ class World:
             await worker.tasks.wait(upid)
             done.append((await worker.catalogue.get_task(actors.context(), upid)).status or "")
 
-        if not await self._until_it_ends(worker.process, work()):
+        if not await self.until_it_ends(worker.process, work()):
             self.fail("the last collection does not end")
         self._require_no_surprise()
         await invariants.check_safety(self)
