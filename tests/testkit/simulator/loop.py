@@ -231,11 +231,14 @@ class SimLoop(asyncio.BaseEventLoop):
         hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(firstiter=None, finalizer=self._finish_generator)
         events._set_running_loop(self)
+        everybody: Any = asyncio.tasks._all_tasks  # type: ignore[attr-defined]
+        everybody.add = _nothing  # nobody asks for all tasks, and to list them costs as much as to make them
         try:
             task = self.create_task(main)
             self._go_on(task.done)
             return task.result()
         finally:
+            del everybody.add
             events._set_running_loop(None)
             sys.set_asyncgen_hooks(*hooks)
 
@@ -319,7 +322,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self.call_soon(self.create_task, generator.aclose())
 
 
-def _nothing() -> None:
+def _nothing(*_: Any) -> None:
     """Wakes a process that was paused."""
 
 

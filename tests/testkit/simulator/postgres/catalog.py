@@ -75,6 +75,8 @@ class Table:
     checks: list[Check] = field(default_factory=list)
     policy_sql: str | None = None
     temporary: bool = False
+    _keys: tuple[int, frozenset[int]] = (0, frozenset())
+    """Of so many indexes these are the key columns."""
 
     def position(self, name: str) -> int:
         """Position of a column. Raises KeyError."""
@@ -86,7 +88,10 @@ class Table:
     @property
     def key_columns(self) -> frozenset[int]:
         """Columns whose change takes the row lock FOR UPDATE."""
-        return frozenset(number for index in self.indexes if index.is_key for number in index.columns)
+        if self._keys[0] != len(self.indexes):
+            columns = frozenset(number for index in self.indexes if index.is_key for number in index.columns)
+            self._keys = (len(self.indexes), columns)
+        return self._keys[1]
 
 
 @dataclass(slots=True)

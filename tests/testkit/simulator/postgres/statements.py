@@ -19,7 +19,7 @@ from testkit.simulator.postgres.queries import Query
 from testkit.simulator.postgres.referential import look_at_foreign_keys
 from testkit.simulator.postgres.scope import CommonTable, Compilation, Compute, Context, Frame, Scope
 from testkit.simulator.postgres.select import INNER_QUERIES, compile_query
-from testkit.simulator.postgres.values import Convert, Jsonb, taking
+from testkit.simulator.postgres.values import Convert, Jsonb, taken_as_is, taking
 
 HANDLERS.update(FUNCTIONS)
 HANDLERS.update(INNER_QUERIES)
@@ -73,8 +73,8 @@ class Statement:
     tag: str
     empty: Frame
     types: list[str | None]
-    takes: list[tuple[int, Convert]]
-    """Conversions of arguments by their number."""
+    takes: list[tuple[int, type | None, Convert]]
+    """Conversions of arguments by their number, with the type that needs none."""
     parts: list[Part]
     alone: Query | None
     """The only query of a statement that changes and locks nothing."""
@@ -90,9 +90,9 @@ class Statement:
             )
         frame = self.empty[:]
         taken = frame[1] = list(arguments)
-        for number, take in self.takes:
+        for number, as_is, take in self.takes:
             value = taken[number]
-            if value is not None:
+            if value is not None and type(value) is not as_is:
                 taken[number] = take(value)
         return frame
 
@@ -167,7 +167,7 @@ def compile_statement(catalog: Catalog, text: str) -> Statement:
     places = {name: places[name] for name, _ in columns}
     record = type("Record", (Record,), {"__slots__": (), "_places": places})
     types = [compilation.parameters.get(number) for number in range(compilation.parameter_count)]
-    takes = [(number, taking(kind)) for number, kind in enumerate(types) if kind is not None]
+    takes = [(number, taken_as_is(kind), taking(kind)) for number, kind in enumerate(types) if kind is not None]
     empty: Frame = [None] * compilation.size
     return Statement(
         text, _title(node), _TAGS.get(type(node), "SELECT"), empty, types, takes, parts, alone,

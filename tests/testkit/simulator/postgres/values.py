@@ -22,6 +22,7 @@ _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
 _COPY_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 WHOLE = frozenset(("int2", "int4", "int8"))
+_scan = json.JSONDecoder().scan_once
 _RANGES = {"int2": 1 << 15, "int4": 1 << 31, "int8": 1 << 63}
 
 
@@ -35,7 +36,7 @@ class Jsonb:
 
     def load(self) -> Any:
         """A fresh Python value."""
-        return json.loads(self.text)
+        return _scan(self.text, 0)[0]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Jsonb) and (self.text == other.text or self.load() == other.load())
@@ -61,7 +62,7 @@ def _whole(kind: str) -> Convert:
             value = int(value)
         if not -limit <= value < limit:
             raise _refuse(value, f"{kind}, it is out of range")
-        return int(value)
+        return value  # type: ignore[no-any-return]
 
     return convert
 
@@ -154,9 +155,17 @@ def _array(convert: Convert) -> Convert:
     return take
 
 
+_AS_IS: dict[str, type] = {"text": str, "bytea": bytes, "uuid": uuid.UUID, "bool": bool}
+
+
 def taking(kind: str) -> Convert:
     """Conversion of a value that is not null and comes from outside. Raises asyncpg.DataError."""
     return _array(_CONVERT[kind[:-2]]) if kind.endswith("[]") else _CONVERT[kind]
+
+
+def taken_as_is(kind: str) -> type | None:
+    """The type whose values `taking` gives back as they are, if there is one."""
+    return _AS_IS.get(kind)
 
 
 def epoch_seconds(value: datetime | timedelta) -> Decimal:
