@@ -13,7 +13,7 @@ from pathlib import Path
 
 from soak.parts import Allowance
 
-BATCH = 4000
+BATCH = 40_000
 _TESTS = Path(__file__).parent.parent
 
 
