@@ -149,6 +149,23 @@ async def test_another_session_rescues_what_a_dead_process_wrote(world: World) -
     await world.flush(first)
 
 
+async def test_a_failed_upload_leaves_the_object_of_another_server(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was there without a row: a snapshot that nobody has taken in yet may need it."""
+    session, chunk = await world.session(), plain_chunk()
+    store = await world.store()
+    await store.backend.write_chunk(chunk.digest, [chunk.data], only_new=True)
+
+    async def away(_attempt: object) -> bool:
+        raise Unavailable("the database is not available")
+
+    monkeypatch.setattr(type(store), "_is_ours", lambda _store, attempt: away(attempt))
+    with pytest.raises(Unavailable):
+        await world.put(session, chunk)
+    assert await store.backend.read_chunk(chunk.digest) == chunk.data
+
+
 async def test_a_failed_sync_sets_nothing_live(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     session, chunk = await world.session(), plain_chunk()
     store = await world.store()
