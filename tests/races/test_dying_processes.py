@@ -182,7 +182,7 @@ async def test_r17_a_failover_while_a_backup_is_finished(
     await world.put(backup, chunk)
     await world.close_index(backup, [other, chunk])
     await world.put_manifest(backup)
-    fallen = cut.at_commit_of("UPDATE session SET state = 'finished'", committed=committed)
+    fallen = cut.at_commit_of("DELETE FROM pin WHERE session_id", committed=committed)
     with pytest.raises(Unavailable):
         await world.commit(backup)
     assert fallen.is_set()

@@ -18,5 +18,5 @@ def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(TESTS)}
     return subprocess.run(
         [sys.executable, "-m", "testkit.simulator", *arguments],
-        env=environment, capture_output=True, text=True, timeout=280,
+        env=environment, capture_output=True, text=True, timeout=900,
     )  # fmt: skip

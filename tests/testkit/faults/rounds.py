@@ -7,11 +7,13 @@ import contextlib
 import hashlib
 import itertools
 import json
+import math
 import os
 import random
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -62,6 +64,7 @@ class Rounds:
         self._random = random.Random(self.seed)
         self._times = itertools.count(_FIRST_TIME)
         self._contents: dict[str, list[bytes]] = {}
+        self._prunes_end: dict[str, float] = {}
 
     async def run(self, seconds: float) -> None:
         """Load and kills for that long, then all that must hold."""
@@ -144,16 +147,34 @@ class Rounds:
 
     async def _prune(self, rest: Rest, name: str) -> None:
         """From the question on everything but the newest may be gone; from the answer on it must be."""
-        known = sorted((at for group, at in self.kept if group == name), reverse=True)
-        for at in known[KEEP:]:
-            self.kept[name, at].doomed = True
+        self._doom(name)
         parameters = {**self._snapshot(name, 0).group(), "keep-last": KEEP}
-        for verdict in await rest.call("POST", f"{self.tenant.base}/prune", parameters):
+        lost_end, self._prunes_end[name] = self._prunes_end.get(name, 0.0), math.inf
+        try:
+            verdicts = await rest.call("POST", f"{self.tenant.base}/prune", parameters)
+        except BaseException:
+            # It may still be on its way, and sees the backups that are there when it arrives.
+            self._prunes_end[name] = time.monotonic() + _RECOVERY_SECONDS
+            raise
+        self._prunes_end[name] = lost_end
+        for verdict in verdicts:
             if not verdict["keep"] and (name, verdict["backup-time"]) in self.kept:
                 content = self.kept[name, verdict["backup-time"]]
                 assert content.doomed, f"{name} at {verdict['backup-time']} was not to be pruned"
 
+    def _doom_beside_prunes(self) -> None:
+        """A prune that is asked, or whose answer was lost, may see the newest backups too."""
+        for name, end in self._prunes_end.items():
+            if end > time.monotonic():
+                self._doom(name)
+
+    def _doom(self, name: str) -> None:
+        known = sorted((at for group, at in self.kept if group == name), reverse=True)
+        for at in known[KEEP:]:
+            self.kept[name, at].doomed = True
+
     async def _restore(self, _rest: Rest) -> None:
+        self._doom_beside_prunes()
         certain = [key for key, content in self.kept.items() if content.certain and not content.doomed]
         if certain:
             await self._restored(*self._random.choice(certain))
@@ -170,6 +191,7 @@ class Rounds:
         """A list that is answered is complete."""
         before = {key for key, content in self.kept.items() if content.certain}
         listed = await self._listed(rest)
+        self._doom_beside_prunes()
         missing = {key for key in before - listed if not self.kept[key].doomed}
         assert not missing, f"a list lacks {sorted(missing)}"
 
@@ -207,6 +229,7 @@ class Rounds:
         """Nothing acknowledged is lost, what is listed restores byte-identical, groups are free, fsck is clean."""
         rest = Rest(self.tenant.endpoint, self.tenant.admin.credential)
         listed = await self._answered(lambda: self._listed(rest))
+        self._doom_beside_prunes()
         await rest.close()
         lost = {key for key, content in self.kept.items() if content.certain and not content.doomed} - listed
         assert not lost, f"acknowledged and lost: {sorted(lost)}"

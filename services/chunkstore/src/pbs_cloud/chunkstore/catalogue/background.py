@@ -30,9 +30,6 @@ async def nobody_asks() -> bool:
 class TaskAborted(PbsError):
     """The result of a task that ended early because somebody asked for it (rest-api C.14)."""
 
-    def __init__(self) -> None:
-        super().__init__("task aborted")
-
 
 class RunningTask:
     """The task that some work runs as."""

@@ -103,7 +103,7 @@ class Moves:
             )
             await task.log(str(moved))
             if moved.left:
-                raise TaskAborted
+                raise TaskAborted("task aborted")
 
         worker_id = f"{ref.store}:{ref.ns}/{here.place.group}:{target_ns}"
         return await self._background.as_running_task(ctx, "move-group", worker_id, work)

@@ -120,7 +120,7 @@ class NamespaceMoves:
             return False
         await task.log(f"{place.ns}: group '{place.group}' to {target.ns}: {moved}")
         if moved.left:
-            raise TaskAborted
+            raise TaskAborted("task aborted")
         return True
 
     async def _delete_source(
@@ -135,7 +135,7 @@ class NamespaceMoves:
 async def _require_wanted(task: RunningTask) -> None:
     """Raises TaskAborted, Unavailable."""
     if await task.stop_requested():
-        raise TaskAborted
+        raise TaskAborted("task aborted")
 
 
 def _require_sensible(move: NamespaceMove) -> None:

@@ -274,6 +274,8 @@ class Importer:
             return StoredFile(name, "blob", size, size)
         try:
             file = await contents.examine_index(self._backend.read_file(key), name, self._digests)
+            if file.stored_size != size:
+                raise DataCorrupt(f"{file.stored_size} bytes came of {size}")
         except DataCorrupt as error:
             self.report.warn(f"'{key}' is damaged, collections will refuse to run: {error.message}")
             return StoredFile(name, contents.index_kind(archive), 0, size)
