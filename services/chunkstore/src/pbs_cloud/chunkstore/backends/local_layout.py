@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -147,14 +148,19 @@ class DirectoryLock:
 
 
 def destroy_layout(path: Path) -> None:
-    """Remove contents, then chunks, then locks, then the directory if nothing else is in it (formats 7.8)."""
+    """Remove contents, then chunks, then locks, then the directory if nothing else is in it (formats 7.8).
+
+    May be begun again, also while another process is still at it.
+    """
     for name in (*CONTENT_NAMES, CHUNK_DIR):
-        if (path / name).exists():
-            shutil.rmtree(path / name)
+        while (path / name).exists():
+            with contextlib.suppress(FileNotFoundError):  # the other one was faster
+                shutil.rmtree(path / name)
     for name in (GC_STATUS_NAME, LOCK_NAME, PENDING_NAME, MARK_NAME):
         (path / name).unlink(missing_ok=True)
-    if path.is_dir() and not any(path.iterdir()):
-        path.rmdir()
+    with contextlib.suppress(FileNotFoundError):
+        if not any(path.iterdir()):
+            path.rmdir()
 
 
 def make_file(root: int, name: str, content: bytes, owner: Ownership | None) -> None:

@@ -37,7 +37,6 @@ class Datastores:
         self._parts = parts
         self._background = background
         self._kind = "s3" if parts.settings.s3_bucket else "filesystem"
-        self._destroying: set[int] = set()
 
     async def ensure(self, tenant_id: str, name: str) -> None:
         """Create a datastore unless it exists. Raises Conflict or Unavailable if that fails."""
@@ -121,38 +120,26 @@ class Datastores:
         return [_shown(ctx, store) for store in stores], digest
 
     async def destroy(self, store: Store) -> None:
-        """Delete the bytes, then the rows of a datastore in state ``deleting``; repeatable."""
-        self._destroying.add(store.id)
-        try:
-            await self._parts.backends.of(store).destroy()
-            await self._parts.backends.forget(store)
-            while await self._delete_some(_SOME_CHUNKS, store):
+        """Delete the bytes, then the rows of a datastore in state ``deleting``; repeatable, also beside itself."""
+        await self._parts.backends.of(store).destroy()
+        await self._parts.backends.forget(store)
+        for statement in (_SOME_CHUNKS, _SOME_SNAPSHOTS):
+            while await self._delete_some(statement, store):
                 pass
-            await self._delete_rows(store)
-        finally:
-            self._destroying.discard(store.id)
-
-    async def _delete_rows(self, store: Store) -> None:
-        while await self._delete_some(_SOME_SNAPSHOTS, store):
-            pass
         async with self._parts.database.tenant(store.tenant_id) as connection:
             for statement in _DELETE_CONTENTS:
                 await connection.execute(statement, store.id)
+            if not await connection.fetchval("DELETE FROM datastore WHERE id = $1 RETURNING true", store.id):
+                return
             await announce(connection, EventType.DATASTORE_REMOVED, store.tenant_id, store=store.name)
             await announce_usage(connection, store.tenant_id, store.name)
 
     async def resume(self, leftover_seconds: float) -> None:
         """Finish what a process that died has begun: deletions, and creations older than ``leftover_seconds``."""
         async with self._parts.database.system() as connection:
-            rows = await connection.fetch(
-                "SELECT id FROM datastore WHERE state = 'deleting' OR (state = 'creating'"
-                " AND created_at < clock_timestamp() - make_interval(secs => $1)) ORDER BY id",
-                leftover_seconds,
-            )
+            rows = await connection.fetch(_LEFT_OVER, leftover_seconds)
             stores = [await store_by_id(connection, row["id"]) for row in rows]
         for store in stores:
-            if store.id in self._destroying:
-                continue
             await (self.destroy(store) if store.state == "deleting" else self._finish_making(store))
 
     async def _finish_making(self, store: Store) -> None:
@@ -234,6 +221,12 @@ class Datastores:
             return bool(await connection.fetchval(statement, store.id, _REMOVE_BATCH))
 
 
+_LEFT_OVER = """
+SELECT d.id FROM datastore d WHERE (d.state = 'deleting' AND NOT EXISTS (
+  SELECT 1 FROM task t WHERE t.tenant_id = d.tenant_id AND t.worker_type = 'delete-datastore'
+  AND t.worker_id = d.name AND t.endtime IS NULL AND t.lease_until > clock_timestamp()
+)) OR (d.state = 'creating' AND d.created_at < clock_timestamp() - make_interval(secs => $1)) ORDER BY d.id
+"""
 _SOME_CHUNKS = """
 WITH gone AS (
   DELETE FROM chunk WHERE datastore_id = $1
@@ -253,7 +246,6 @@ _DELETE_CONTENTS = (
     "DELETE FROM backup_group WHERE datastore_id = $1",
     "DELETE FROM session WHERE datastore_id = $1",
     "DELETE FROM namespace WHERE datastore_id = $1",
-    "DELETE FROM datastore WHERE id = $1",
 )
 
 

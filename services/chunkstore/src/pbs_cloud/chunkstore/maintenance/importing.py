@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
 from pbs_cloud.chunkstore.backends.port import ChunkBackend
@@ -23,7 +23,7 @@ from pbs_cloud.chunkstore.maintenance.contents import GroupFiles, GroupPlace, Sn
 from pbs_cloud.chunkstore.maintenance.objects import chunk_batches, namespaces
 from pbs_cloud.chunkstore.maintenance.report import ImportReport
 from pbs_cloud.chunkstore.states import ChunkState, SnapshotState, UsageWriter
-from pbs_cloud.contracts.errors import Conflict, DataCorrupt, NotFound
+from pbs_cloud.contracts.errors import Conflict, DataCorrupt, NotFound, Unavailable
 from pbs_cloud.formats import blob, layout
 from pbs_cloud.formats.errors import FormatError
 from pbs_cloud.formats.manifest import BackupManifest
@@ -254,7 +254,9 @@ class Importer:
         """None if it cannot be read: such a snapshot shows bare file names."""
         key = layout.manifest_path(snapshot.place.ns, snapshot.ref)
         try:
-            manifest = BackupManifest.from_blob(await read_small(self._backend, key))
+            data = await read_small(self._backend, key)
+            _require_whole(key, len(data), snapshot.sizes[MANIFEST_NAME])
+            manifest = BackupManifest.from_blob(data)
             manifest.to_json()
         except (ValueError, DataCorrupt) as error:
             self.report.warn(f"'{key}' cannot be read: {error}")
@@ -273,9 +275,7 @@ class Importer:
         if archive.archive_type is ArchiveType.BLOB:
             return StoredFile(name, "blob", size, size)
         try:
-            file = await contents.examine_index(self._backend.read_file(key), name, self._digests)
-            if file.stored_size != size:
-                raise DataCorrupt(f"{file.stored_size} bytes came of {size}")
+            file = await contents.examine_index(self._whole(key, size), name, self._digests)
         except DataCorrupt as error:
             self.report.warn(f"'{key}' is damaged, collections will refuse to run: {error.message}")
             return StoredFile(name, contents.index_kind(archive), 0, size)
@@ -283,6 +283,14 @@ class Importer:
         if entry is not None and (entry.csum, entry.size) != (file.csum, file.size):
             self.report.warn(f"'{key}' is not what its manifest says (size or csum)")
         return file
+
+    async def _whole(self, key: str, size: int) -> AsyncIterator[bytes]:
+        """A file that is listed with that size. Raises Unavailable."""
+        count = 0
+        async for piece in self._backend.read_file(key):
+            count += len(piece)
+            yield piece
+        _require_whole(key, count, size)
 
     async def _insert_files(self, snapshot_id: int, rows: list[StoredFile]) -> None:
         ids = (snapshot_id, self._store.tenant_id, self._store_id)
@@ -312,6 +320,12 @@ class Importer:
         """A collection of a directory spares what indexes without a row need; that of a bucket would delete it."""
         if self._lost and self._backend.kind == "s3":
             raise Conflict("a bucket is taken whole or not at all:\n" + "\n".join(self._lost))
+
+
+def _require_whole(key: str, count: int, size: int) -> None:
+    """What came of a file is no proof of damage unless all that was listed came. Raises Unavailable."""
+    if count != size:
+        raise Unavailable(f"'{key}': {count} bytes came of {size}")
 
 
 def is_sound(data: bytes, digest: bytes) -> bool:
