@@ -77,7 +77,6 @@ class Importer:
         """Raises AlreadyExists, Unavailable, DataCorrupt; Conflict: in a bucket, snapshots would be left out."""
         await staging.make_tables(self._db)
         await self._insert_store()
-        chunk_bytes = await self._insert_chunks()
         found = await contents.find_groups(self._backend)
         for line in found.unusable:
             self._leave_out(f"left out, no name of a snapshot: {line}")
@@ -88,6 +87,8 @@ class Importer:
         async for snapshot in contents.find_snapshots(self._backend):
             file_bytes += await self._insert_snapshot(snapshot)
         self._require_complete()
+        # after the indexes: whoever writes beside this stores chunks before the index that needs them
+        chunk_bytes = await self._insert_chunks()
         await self._report_missing()
         chunk_bytes += self._late_bytes
         await self._count(UsageWriter.CHUNKS, chunk_bytes)
