@@ -48,6 +48,8 @@ async def foreign(world: World, args: dict[str, Any]) -> None:
     world.product.stop()
     world.directory.sync()
     await asyncio.sleep(LATE_SECONDS if world.on_s3 else args["seconds"])
+    while world.directory.full:
+        await asyncio.sleep(1.0)
     for number, picks in enumerate(args["snapshots"]):
         _write_snapshot(world, args["groups"][number], args["times"][number], picks, finished=True)
     if args["unfinished"]:
