@@ -42,6 +42,7 @@ EXEMPT = {
     "billing/webhooks/queue.py:forget_old:*": "only with deliveries older than a month",
     "chunkstore/catalogue/background.py:_renew:*": "every 15 s of a task that lasts so long",
     "chunkstore/catalogue/closing.py:_end_tasks:*": "only with tasks of the dead: reached by restarts during the walk",
+    "chunkstore/catalogue/datastores.py:_clear_place:*": _SECOND_FAULT,
     "chunkstore/catalogue/finish.py:_locked_until:*": "retention locks are off unless an operator sets them",
     "chunkstore/catalogue/retention.py:*": "retention locks are off unless an operator sets them",
     "chunkstore/catalogue/session_files.py:_require_live:*": _SECOND_FAULT,

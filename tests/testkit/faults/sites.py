@@ -16,9 +16,9 @@ _STATEMENTS = frozenset({
 })  # fmt: skip
 _TRANSACTIONS = frozenset({"tenant", "system"})
 STORAGE = frozenset({
-    "create", "complete", "check", "own", "space", "write_chunk", "read_chunk", "read_chunk_into", "chunk_size", "sync",
-    "set_aside_chunk", "delete_chunks", "put_file", "read_file", "file_size", "copy_file", "delete_file", "delete_tree",
-    "list_files", "make_namespace", "remove_namespace", "destroy", "release",
+    "create", "complete", "check", "is_marked", "own", "space", "write_chunk", "read_chunk", "read_chunk_into",
+    "chunk_size", "sync", "set_aside_chunk", "delete_chunks", "put_file", "read_file", "file_size", "copy_file",
+    "delete_file", "delete_tree", "list_files", "make_namespace", "remove_namespace", "destroy", "release",
 })  # fmt: skip
 # Names that other objects have methods of, too: only a receiver that says so is a backend.
 _COMMON = frozenset({"create", "complete", "check", "own", "space", "sync", "release", "destroy"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -38,6 +39,9 @@ class Fact(Enum):
     """Another server has written it, and our catalogue does not know it."""
     COMING = "coming"
     """A command that takes it in is under way."""
+
+
+_UNANSWERED = (Fact.FINISHING, Fact.COMING)
 
 
 @dataclass(eq=False)
@@ -88,13 +92,15 @@ class Truth:
         done = (Fact.FINISHING, Fact.ACKNOWLEDGED, Fact.FOREIGN, Fact.COMING)
         return [known.digests for known in self.backups if known.time == time and known.fact in done]
 
-    def required(self) -> list[Known]:
+    def required(self, there: Collection[int] = ()) -> list[Known]:
         """Backups that must be there: acknowledged, and nobody has asked for their removal.
 
-        Prune may have taken all but the newest of each group.
+        Prune may have taken all but the newest of each group, which may be a committed one (``there``: their times)
+        whose answer is still to come.
         """
         found = [known for known in self.backups if known.fact is Fact.ACKNOWLEDGED]
         if self.pruned:
-            newest = {known.group: known for known in sorted(found, key=lambda known: known.time)}
-            found = list(newest.values())
+            coming = [known for known in self.backups if known.fact in _UNANSWERED and known.time in there]
+            newest = {known.group: known for known in sorted(found + coming, key=lambda known: known.time)}
+            found = [known for known in newest.values() if known.fact is Fact.ACKNOWLEDGED]
         return [known for known in found if not known.perhaps_gone and known.group not in self.forgetting]

@@ -111,6 +111,8 @@ class WebhookDelivery(BackgroundTask):
                 await queue.release(connection, webhook_id, lease)
         except PbsError as error:  # the lease runs out, then it goes on
             _log.info("webhook waits", webhook=str(webhook_id), reason=error.message)
+        except Exception:
+            _log.exception("webhook waits", webhook=str(webhook_id))
 
     async def _attempt(self, item: queue.Waiting, lease: uuid.UUID) -> None:
         try:

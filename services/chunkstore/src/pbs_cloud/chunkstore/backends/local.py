@@ -67,6 +67,9 @@ class LocalBackend:
     async def check(self) -> None:
         await self._run("the datastore", self._check)
 
+    async def is_marked(self) -> bool:
+        return await self._run("the datastore", local_layout.read_mark, self.path) == self._mark
+
     async def own(self) -> None:
         if self._lock is None:
             self._lock = await self._run("the datastore", local_layout.DirectoryLock, self.path)
@@ -202,10 +205,12 @@ class LocalBackend:
         if not reuse or not (self.path / layout.CHUNK_DIR).is_dir():
             local_layout.create_layout(self.path, self._owner, self._mark)
             return
-        if local_layout.read_mark(self.path) is not None:
+        marked = local_layout.read_mark(self.path) is not None
+        if marked:
             local_layout.require_mark(self.path, self._mark)
         if not local_layout.is_pending(self.path):
             local_layout.check_layout(self.path, self._owner)
+        if not marked:
             local_layout.write_mark(self._root(), self._owner, self._mark)
 
     def _mark_complete(self) -> None:

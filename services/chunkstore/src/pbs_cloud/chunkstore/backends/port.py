@@ -73,6 +73,9 @@ class ChunkBackend(Protocol):
             NotFound, Conflict, DataCorrupt (a part of the layout is missing or has the wrong mode), Unavailable.
         """
 
+    async def is_marked(self) -> bool:
+        """Whether our mark is there."""
+
     async def own(self) -> None:
         """Become the one process that writes chunks here, until `close` or death. Nothing to do for a bucket.
 

@@ -88,6 +88,9 @@ class S3Backend:
         await self._put("check", "the test object", f"{self.prefix}/{_TEST_NAME}", b"", only_new=False)
         await self._delete_one("check", f"{self.prefix}/{_TEST_NAME}")
 
+    async def is_marked(self) -> bool:
+        return await self._marked_by() == self._mark
+
     async def used_by_another(self) -> str | None:
         """Host name in a mark that is not ours; empty if it cannot be read, None without one."""
         holder = await self._marked_by()

@@ -25,6 +25,9 @@ from pbs_cloud.contracts.events import EventType
 from pbs_cloud.contracts.rights import Privilege, datastore_path, require
 from pbs_cloud.formats.names import parse_datastore_name, parse_safe_id
 from pbs_cloud.runtime.database import Connection
+from pbs_cloud.runtime.logging import get_logger
+
+_log = get_logger(__name__)
 
 RESERVED = frozenset({"status"})
 _REMOVE_BATCH = 10_000
@@ -148,7 +151,7 @@ class Datastores:
             await self._parts.backends.of(store).complete()
             await self._parts.backends.of(store).check()
         except (NotFound, Conflict, DataCorrupt):
-            await self._forget_new(store)
+            await self._forget_new(store, reuse=True)
         else:
             await self._activate(store)
 
@@ -199,7 +202,7 @@ class Datastores:
         try:
             await self._parts.backends.of(store).create(reuse=reuse)
         except PbsError:
-            await self._forget_new(store)
+            await self._forget_new(store, reuse=reuse)
             raise
         await self._activate(store)
 
@@ -209,11 +212,24 @@ class Datastores:
                 "UPDATE datastore SET state = 'active' WHERE id = $1 AND state = 'creating'", store.id
             )
 
-    async def _forget_new(self, store: Store) -> None:
-        """Drop the row of a store that could not be made; whatever lies at its place may be somebody else's."""
+    async def _forget_new(self, store: Store, *, reuse: bool) -> None:
+        """Drop the row of a store that could not be made."""
+        await self._clear_place(store, reuse=reuse)
         await self._parts.backends.forget(store)
         async with self._parts.database.tenant(store.tenant_id) as connection:
             await connection.execute("DELETE FROM datastore WHERE id = $1 AND state = 'creating'", store.id)
+
+    async def _clear_place(self, store: Store, *, reuse: bool) -> None:
+        """Whatever lies there may be somebody else's, unless our mark is there: then an attempt was only not answered.
+
+        With ``reuse`` the mark goes, otherwise all, since the place was empty; or the next attempt would be refused.
+        """
+        backend = self._parts.backends.of(store)
+        try:
+            if await backend.is_marked():
+                await (backend.release() if reuse else backend.destroy())
+        except PbsError as error:
+            _log.warning("the place of a datastore may stay marked", datastore=store.name, reason=error.message)
 
     async def _delete_some(self, statement: str, store: Store) -> bool:
         """A batch that is done well within a statement's time limit; whether there was anything to delete."""
