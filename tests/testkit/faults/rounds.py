@@ -202,10 +202,7 @@ class Rounds:
     async def _keep(self, rest: Rest) -> None:
         """Garbage collection and verification, in turn."""
         which = self._random.choice(("gc", "verify", "verify"))
-        parameters: dict[str, object] = {} if which == "gc" else {"ignore-verified": False}
-        await self._run_task(rest, which, parameters)
-
-    async def _run_task(self, rest: Rest, which: str, parameters: dict[str, object]) -> None:
+        parameters = {} if which == "gc" else {"ignore-verified": False}
         upid = await rest.call("POST", f"{self.tenant.base}/{which}", parameters)
         self.counts[f"{which} started"] += 1
         path = f"/nodes/localhost/tasks/{quote(upid, safe='')}/status"
@@ -246,9 +243,6 @@ class Rounds:
         await rest.close()
         for name in GROUPS:
             await self._answered(lambda name=name: self._back_up(name))
-        # who died between the file of a manifest and its row has told nobody that it was changed: verify again
-        await self._answered(lambda: self._run_task(rest, "verify", {"ignore-verified": False}))
-        await rest.close()
         await self._answered(self._sound)
 
     async def _restored_unless_pruned(self, rest: Rest, key: tuple[str, int]) -> None:

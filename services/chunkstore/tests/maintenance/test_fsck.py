@@ -14,6 +14,7 @@ from pbs_cloud.chunkstore.maintenance.fsck_report import FsckReport
 from pbs_cloud.contracts.chunkstore import types as t
 from pbs_cloud.contracts.errors import Unavailable
 from pbs_cloud.formats import layout
+from pbs_cloud.formats.manifest import BackupManifest
 from pbs_cloud.formats.names import BackupNamespace, SnapshotRef
 from pbs_cloud.runtime.database import Database
 from pbs_cloud.runtime.settings import Settings
@@ -106,6 +107,19 @@ async def test_files(world: CollectionWorld) -> None:
         *(("row without object", name) for name in names),
         ("object without row", "index.json.blob"),
     }
+
+
+async def test_a_manifest_may_differ_in_its_unprotected_part(world: CollectionWorld) -> None:
+    backend = await backend_of(world)
+    time = await world.value("SELECT backup_time FROM snapshot WHERE state = 'committed'")
+    key = layout.manifest_path(BackupNamespace(), SnapshotRef.of("host", "one", time))
+    manifest = BackupManifest.from_blob(b"".join([piece async for piece in backend.read_file(key)]))
+    manifest.notes = "written by a process that died before the row was"
+    await backend.put_file(key, manifest.to_blob())
+    assert await found(world) == set()
+    manifest.files.clear()
+    await backend.put_file(key, manifest.to_blob())
+    assert await found(world) == {("row and object differ", "index.json.blob")}
 
 
 async def test_counters_and_damaged_data(world: CollectionWorld) -> None:

@@ -20,6 +20,8 @@ from pbs_cloud.chunkstore.states import ChunkState, UsageWriter
 from pbs_cloud.contracts.errors import DataCorrupt, NotFound
 from pbs_cloud.formats import blob, layout
 from pbs_cloud.formats.errors import FormatError
+from pbs_cloud.formats.manifest import BackupManifest
+from pbs_cloud.formats.names import MANIFEST_NAME
 from pbs_cloud.runtime.database import Connection, Database
 from pbs_cloud.runtime.settings import Settings
 
@@ -156,10 +158,26 @@ class Check:
             size = sizes[row["key"]]
             if size is None:
                 self.report.add(Problem.ROW_WITHOUT_OBJECT, f"file {row['key']}", "")
-            elif row["size"] not in (None, size):
+            elif row["size"] not in (None, size) and not await self._is_known_manifest(row["key"]):
                 self.report.add(
                     Problem.DIFFERENT, f"file {row['key']}", f"has {size} bytes, its row says {row['size']}"
                 )
+
+    async def _is_known_manifest(self, key: str) -> bool:
+        """Whether it differs from its row in its unprotected part alone.
+
+        That is what a process leaves which dies between the file and its row, and what another server may change at any
+        time; the next change of the manifest writes both.
+        """
+        if not key.endswith(f"/{MANIFEST_NAME}"):
+            return False
+        row = await self._value(fsck_sql.MANIFEST_NOW, key)
+        try:
+            stored = BackupManifest.from_blob(await read_small(self._backend, key))
+            known = BackupManifest.parse(row["manifest"] or "" if row else "")
+        except (FormatError, DataCorrupt, NotFound):
+            return False
+        return stored.signature == known.signature and stored.signature_input() == known.signature_input()
 
     async def _file_objects(self, keys: list[str]) -> None:
         """Files that no row wants; those of snapshots that are being written or removed are no finding."""

@@ -35,6 +35,10 @@ def _sql(text: str) -> str:
 
 
 FILES_NOW = _sql("SELECT key, size FROM (@expected) AS expected WHERE key = ANY($2::text[]) ORDER BY key")
+MANIFEST_NOW = _sql("""
+SELECT s.manifest FROM @snapshots
+WHERE s.datastore_id = $1 AND s.state = 'committed' AND @snapshot || '/index.json.blob' = $2
+""")
 UNSETTLED = _sql("""
 SELECT @snapshot AS path FROM @snapshots
 WHERE s.datastore_id = $1 AND s.state <> 'committed' AND (@snapshot) = ANY($2::text[])
