@@ -1,6 +1,7 @@
 """The gRPC shell and channels: errors keep their class, raw bytes pass unchanged, sockets are private."""
 
 import asyncio
+import importlib
 import shutil
 import stat
 from collections.abc import AsyncIterator, Iterator
@@ -11,6 +12,9 @@ import grpc
 import pytest
 from testkit.servers import temporary_folder
 
+from pbs_cloud import proto
+from pbs_cloud.contracts.chunkstore import types as t
+from pbs_cloud.contracts.chunkstore.catalogue import CatalogueClient
 from pbs_cloud.contracts.client import call_metadata
 from pbs_cloud.contracts.context import CallContext, Caller
 from pbs_cloud.contracts.errors import (
@@ -137,6 +141,33 @@ async def test_an_unexpected_error_tells_nothing(channel: grpc.aio.Channel, chun
     assert caught.value.message == "internal error"
 
 
+async def test_an_error_waits_until_its_caller_has_sent_all(settings: Settings) -> None:
+    class Catalogue:
+        async def UploadLog(self, _request: Any, _context: RpcContext) -> Any:
+            raise NamespaceNotFound("no namespace")
+
+        def __getattr__(self, _name: str) -> Any:
+            return self.UploadLog
+
+    server = GrpcServer("catalogue", settings.services.catalogue, settings, grace=0.2)
+    server.add_service(chunkstore_pb2_grpc.add_CatalogueServicer_to_server, Catalogue(), raw_requests={"UploadLog"})
+    await server.start()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(64):
+            yield bytes(65_536)
+            await asyncio.sleep(0.0002)
+
+    snapshot = t.SnapshotKey(t.GroupRef("default", "", "host", "one"), 1)
+    try:
+        async with open_channel(settings.services.catalogue, settings) as channel:
+            for _ in range(30):
+                with pytest.raises(NamespaceNotFound):
+                    await CatalogueClient(channel).upload_log(CONTEXT, snapshot, pieces())
+    finally:
+        await server.stop()
+
+
 @pytest.mark.usefixtures("server")
 async def test_the_context_arrives_or_is_missed(channel: grpc.aio.Channel) -> None:
     await flush(channel)
@@ -185,11 +216,9 @@ def test_tcp_needs_certificates(settings: Settings) -> None:
 def test_repeatable_methods_exist() -> None:
     from google.protobuf.descriptor_pool import Default
 
-    from pbs_cloud.proto.auth.v1 import auth_pb2
-    from pbs_cloud.proto.billing.v1 import billing_pb2
-    from pbs_cloud.proto.gc.v1 import gc_pb2
-
-    assert all((auth_pb2.DESCRIPTOR, billing_pb2.DESCRIPTOR, gc_pb2.DESCRIPTOR, pb.DESCRIPTOR))
+    for folder in map(Path, proto.__path__):
+        for path in folder.rglob("*_pb2.py"):
+            importlib.import_module(".".join([proto.__name__, *path.relative_to(folder).with_suffix("").parts]))
     for entry in repeatable_methods():
         methods = Default().FindServiceByName(entry["service"]).methods_by_name  # type: ignore[no-untyped-call]
         assert entry["method"] in methods

@@ -5,9 +5,10 @@ context, then the method. Rights, tenant and deadline are checked by the service
 """
 
 import asyncio
+import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +31,8 @@ _log = get_logger(__name__)
 _DETAIL_LIMIT = 1000
 # Only what never got an answer is repeated by the channel; an answered error is the caller's to judge.
 _DO_NOT_REPEAT = ("grpc-retry-pushback-ms", "-1")
+# How long an error waits for the rest of what its caller sends.
+_DRAIN_SECONDS = 30.0
 _REQUESTS = Counter("pbs_grpc_requests", "Answered gRPC calls", ["service", "method", "code"])
 _SECONDS = Histogram("pbs_grpc_request_seconds", "Time per gRPC call", ["service", "method"], buckets=DURATION_BUCKETS)
 
@@ -218,7 +221,7 @@ def _wrap(service: str, method: str, handler: Any, raw_request: bool, raw_respon
         return make(shell.streaming(behavior), deserializer, serializer)
     behavior = handler.stream_unary if handler.request_streaming else handler.unary_unary
     make = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
-    return make(shell.unary(behavior), deserializer, serializer)
+    return make(shell.unary(behavior, sends_more=handler.request_streaming), deserializer, serializer)
 
 
 class _Shell:
@@ -229,12 +232,14 @@ class _Shell:
         self._seconds = _SECONDS.labels(service, method)
         self._ok = _REQUESTS.labels(service, method, "ok")
 
-    def unary(self, behavior: Callable[..., Any]) -> Callable[..., Any]:
+    def unary(self, behavior: Callable[..., Any], *, sends_more: bool) -> Callable[..., Any]:
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             began = time.perf_counter()
             try:
                 answer = await behavior(request, self._enter(context))
             except Exception as error:
+                if sends_more:
+                    await _drain(request)
                 await self._fail(context, error)
             else:
                 self._ok.inc()
@@ -281,3 +286,11 @@ class _Shell:
             return Unavailable("the call took too long")
         _log.error("unexpected error", exc_info=error)
         return Internal("internal error")
+
+
+async def _drain(pieces: AsyncIterable[Any]) -> None:
+    """Read what the caller still sends: an error that overtakes it reaches callers as INTERNAL (grpc issue 36066)."""
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            async for _ in pieces:
+                pass
