@@ -140,7 +140,8 @@ class BucketLayer:
     def _process(self, path: str, frame: FrameType) -> str | None:
         if not path.startswith("chunkstore/backends/"):
             return process_at(path) if path.startswith("chunkstore/") else None
-        return self._layer.owners.get(frame.f_locals.get("self"))
+        backend = frame.f_locals.get("self")
+        return None if backend is None else self._layer.owners.get(backend)
 
 
 def _without_the_first(original: Any, args: tuple[Any, str, Any]) -> Any:
